@@ -1,0 +1,6 @@
+"""`python -m mldiag`."""
+
+from mldiag.cli import main
+
+if __name__ == "__main__":
+    main()

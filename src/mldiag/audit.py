@@ -1,0 +1,120 @@
+"""The whole audit of some paths: plugins, configuration, run roots, rules, report."""
+
+from __future__ import annotations
+
+import posixpath
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mldiag import settings
+from mldiag.artifacts import Launch
+from mldiag.assembly import Parts, read_run
+from mldiag.discovery import Root, discover
+from mldiag.engine import apply_rules
+from mldiag.errors import MldiagError, ReadError
+from mldiag.files import Folder
+from mldiag.journal import copies_in
+from mldiag.plugins import Plugins
+from mldiag.report import Report, RunReport
+from mldiag.run import Run
+from mldiag.settings import Config
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked to check.
+
+    Attributes:
+        overlay: absolute path → content that replaces what is on disk, for a fix that is being tried.
+    """
+
+    paths: tuple[Path, ...]
+    select: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+    pre: bool = False
+    overlay: Mapping[Path, bytes] = field(default_factory=dict)
+
+
+def parts_of(plugins: Plugins) -> Parts:
+    return Parts(plugins.readers, plugins.facts, plugins.vocabulary)
+
+
+def read_runs(request: Request, plugins: Plugins, problems: list[str]) -> Iterator[Run]:
+    """Reads the runs at the requested paths; what cannot be worked on becomes a line of `problems`."""
+    for path in request.paths:
+        try:
+            for root in discover(path, lambda name: any(r.takes(name) for r in plugins.readers)):
+                yield _read(root, request, plugins)
+        except MldiagError as error:
+            problems.append(str(error))
+
+
+def audit(request: Request, plugins: Plugins) -> Report:
+    """Checks the requested paths.
+
+    Raises:
+        SettingsError: the configuration that holds for a path cannot be used.
+    """
+    from mldiag import __version__
+
+    started = time.perf_counter()
+    problems = list(plugins.broken)
+    rules = list(plugins.rules.values())
+    reports: list[RunReport] = []
+    if not rules:
+        problems.append("no rule is loaded; is mldiag installed with its plugins? (`mldiag plugins`)")
+    for run in read_runs(request, plugins, problems):
+        config = _config(run.root, request, plugins)
+        chosen = config.chosen(rules, run.path)
+        if run.empty and not run.unread:
+            problems.append(f"{run.path}: no run found: its files hold no metrics, settings, source or samples")
+            continue
+        reports.append(apply_rules(run, chosen, config.options_by_name(rules)))
+    return Report(tuple(reports), tuple(problems), time.perf_counter() - started, __version__)
+
+
+def _config(root: Path, request: Request, plugins: Plugins) -> Config:
+    config = settings.find(root).with_choice(request.select, request.ignore)
+    config.check(plugins.rules.values())
+    return config
+
+
+def _read(root: Root, request: Request, plugins: Plugins) -> Run:
+    base = root.folder.resolve()
+    overlay = {
+        p.relative_to(base).as_posix(): content for p, content in request.overlay.items() if p.is_relative_to(base)
+    }
+    files = root.files
+    single = len(files) == 1 and root.name == files[0]
+    if single:
+        files = (*files, *_companions(root, plugins))
+        overlay = {p: c for p, c in overlay.items() if p in files}
+    folder = Folder(root.folder, files, overlay)
+    copies: Sequence[str] = () if single else copies_in(root.folder)
+    return read_run(folder, root.label, parts_of(plugins), name=root.name, pre=request.pre, copies=copies)
+
+
+def _companions(root: Root, plugins: Plugins) -> Iterable[str]:
+    """What a launch script that was named alone brings along: its programs and the files its flags name."""
+    folder = Folder(root.folder, root.files)
+    file = folder[root.files[0]]
+    found: dict[str, None] = {}
+    for reader in plugins.readers:
+        if not reader.takes(file.name):
+            continue
+        try:
+            launches = [a for a in reader.read(file) if isinstance(a, Launch)]
+        except ReadError:
+            continue  # said again, with its place, when the run is read
+        for launch in launches:
+            module = launch.program.replace(".", "/") + ".py" if launch.launcher.endswith("-m") else launch.program
+            named = [module, *launch.positionals, *(f.value for f in launch.flags if f.value)]
+            for word in named:
+                path = posixpath.normpath(word)
+                inside = not path.startswith(("/", ".."))
+                if inside and posixpath.splitext(path)[1] in (".py", ".yaml", ".yml", ".json", ".toml"):
+                    if (root.folder / path).is_file():
+                        found[path] = None
+    return tuple(found)

@@ -1,0 +1,24 @@
+"""The core's own readers, facts and reporters, offered through the same hooks as a plugin's."""
+
+from __future__ import annotations
+
+from mldiag.facts import Fact
+from mldiag.hooks import hookimpl
+from mldiag.plugins import facts_in, readers_in, reporters_in
+from mldiag.readers import Reader
+from mldiag.reporters import Reporter
+
+
+@hookimpl
+def mldiag_readers() -> list[Reader]:
+    return readers_in("mldiag.readers")
+
+
+@hookimpl
+def mldiag_facts() -> list[Fact]:
+    return facts_in("mldiag.facts")
+
+
+@hookimpl
+def mldiag_reporters() -> list[Reporter]:
+    return reporters_in("mldiag.reporters")

@@ -1,0 +1,94 @@
+"""Applies rules to a run. Every rule ends in one of four outcomes: found, clean, skipped with a reason, failed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from mldiag.errors import NotApplicable
+from mldiag.findings import Failed, Finding, Skipped
+from mldiag.report import RunReport
+from mldiag.rules import Rule
+from mldiag.run import Run, arguments
+
+_COMMENT = re.compile(r"#\s*mldiag:\s*ignore\[([^\]]*)\]")
+
+
+def apply_rules(run: Run, rules: Sequence[Rule], options: Mapping[str, Mapping[str, Any]] | None = None) -> RunReport:
+    """Applies the rules to one run and links causes with their symptoms.
+
+    Args:
+        options: rule name → option → value, validated by `mldiag.settings`.
+    """
+    findings: list[Finding] = []
+    suppressed: list[Finding] = []
+    clean: list[str] = []
+    skipped: list[Skipped] = []
+    failed: list[Failed] = []
+    for rule in rules:
+        if run.pre and not rule.pre:
+            skipped.append(Skipped(rule.code, "needs what training writes; --stage pre looks at the plan only"))
+            continue
+        try:
+            found = _stamped(rule, rule.check(*arguments(run, rule.inputs), **(options or {}).get(rule.name, {})))
+        except NotApplicable as reason:
+            skipped.append(Skipped(rule.code, str(reason)))
+            continue
+        except Exception as error:  # a defect of the rule; the other rules go on
+            failed.append(Failed(rule.code, f"{type(error).__name__}: {error}"))
+            continue
+        for finding in found:
+            (suppressed if _silenced(finding) else findings).append(finding)
+        if not found:
+            clean.append(rule.code)
+    return RunReport(
+        path=run.path,
+        name=run.name,
+        findings=_linked(findings),
+        clean=tuple(clean),
+        skipped=tuple(skipped),
+        failed=tuple(failed),
+        unread=run.unread,
+        suppressed=tuple(suppressed),
+        files=len(run.files),
+    )
+
+
+def _stamped(rule: Rule, found: Iterable[Finding]) -> list[Finding]:
+    return [
+        replace(
+            finding,
+            code=rule.code,
+            name=rule.name,
+            family=rule.family,
+            severity=finding.severity or rule.severity,
+            explains=rule.explains if finding.explains is None else finding.explains,
+        )
+        for finding in found
+    ]
+
+
+def _silenced(finding: Finding) -> bool:
+    """A comment `# mldiag: ignore[CODE]` on the line of the finding or of any of its evidence."""
+    places = [finding.at, *(e.at for e in finding.evidence)]
+    for place in places:
+        comment = _COMMENT.search(place.excerpt or "") if place else None
+        if comment and {finding.code, finding.name} & {w.strip() for w in comment[1].split(",")}:
+            return True
+    return False
+
+
+def _linked(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """Keeps of `explains` what was found, fills `explained_by`, and puts causes before their symptoms."""
+    codes = {f.code for f in findings}
+    causes: dict[str, list[str]] = {}
+    linked = []
+    for finding in findings:
+        explains = tuple(c for c in dict.fromkeys(finding.explains or ()) if c in codes and c != finding.code)
+        for code in explains:
+            causes.setdefault(code, []).append(finding.code)
+        linked.append(replace(finding, explains=explains))
+    with_causes = [replace(f, explained_by=tuple(dict.fromkeys(causes.get(f.code, ())))) for f in linked]
+    return tuple(sorted(with_causes, key=lambda f: (bool(f.explained_by), f.level.rank, -len(f.explains or ()), f.code)))

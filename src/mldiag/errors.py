@@ -1,0 +1,40 @@
+"""What can go wrong, sorted by who can do something about it.
+
+`MldiagError` is for the user: one line that says where, what was found, what was expected and what to do. It ends the
+work it stands for with exit code 2. `NotApplicable` is no error at all: a rule or fact lacks an input and is skipped
+with that reason. Any other exception is a defect of ours or of a plugin and is reported as `failed`.
+"""
+
+from __future__ import annotations
+
+
+class MldiagError(Exception):
+    """The user can act on this; printed as one line without a traceback."""
+
+
+class ReadError(MldiagError):
+    """A file, or a part of it, could not be read.
+
+    Args:
+        reason: what was found and what was expected, lower case, without the place.
+        line: 1-based line of the first trouble, where it is known.
+        partial: the rest of the file was read; only what `reason` names is missing.
+    """
+
+    def __init__(self, reason: str, *, line: int | None = None, partial: bool = False) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.line = line
+        self.partial = partial
+
+
+class SettingsError(MldiagError):
+    """mldiag's own configuration cannot be used."""
+
+
+class FixError(MldiagError):
+    """An edit was refused; nothing was written."""
+
+
+class NotApplicable(Exception):
+    """An input of a rule or fact is absent; the message is the reason shown for the skip."""

@@ -1,0 +1,234 @@
+"""Loads plugins one by one: a broken plugin costs only itself, and a duplicate name or code is refused.
+
+pluggy's own entry-point loading ends at the first broken plugin and silently ignores a second one of the same name, so
+the entry points are walked here; pluggy holds the hook specifications and checks the implementations against them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import pkgutil
+import sys
+import types
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pluggy
+
+from mldiag import hooks
+from mldiag.errors import MldiagError
+from mldiag.facts import Fact, as_fact, is_fact
+from mldiag.readers import Reader, as_reader, is_reader
+from mldiag.reporters import Reporter, as_reporter, is_reporter
+from mldiag.rules import Rule, rules_of
+from mldiag.vocabulary import Vocabulary
+
+GROUP = "mldiag"
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A plugin that works, for `mldiag plugins`."""
+
+    name: str
+    origin: str
+    rules: int = 0
+    readers: int = 0
+    facts: int = 0
+    reporters: int = 0
+
+
+@dataclass
+class Plugins:
+    """Everything that plugins offer, and what could not be loaded.
+
+    Attributes:
+        broken: one line per plugin, or part of one, that was left out, with the reason.
+    """
+
+    rules: dict[str, Rule] = field(default_factory=dict)
+    readers: list[Reader] = field(default_factory=list)
+    facts: dict[type, Fact] = field(default_factory=dict)
+    reporters: dict[str, Reporter] = field(default_factory=dict)
+    vocabulary: Vocabulary = field(default_factory=Vocabulary)
+    loaded: list[Loaded] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
+
+    def rule(self, wanted: str) -> Rule:
+        """The rule of a code or name, in any case.
+
+        Raises:
+            MldiagError: there is none; names the nearest.
+        """
+        for known in self.rules.values():
+            if wanted.lower() in (known.code.lower(), known.name):
+                return known
+        import difflib
+
+        words = [w for r in self.rules.values() for w in (r.code.lower(), r.name)]
+        near = difflib.get_close_matches(wanted.lower(), words, n=1)
+        hint = f"; the nearest is {near[0]}" if near else "; `mldiag rules` lists them all"
+        raise MldiagError(f"no rule {wanted!r}{hint}")
+
+
+def load(rule_folders: Iterable[Path] = ()) -> Plugins:
+    """Loads the core's own parts, every installed plugin and the rules in the given folders."""
+    plugins = Plugins()
+    manager = pluggy.PluginManager(hooks.PROJECT)
+    manager.add_hookspecs(hooks)
+    _register(plugins, manager, "core", lambda: importlib.import_module("mldiag.builtin"))
+    for name, target in _entry_points(plugins):
+        _register(plugins, manager, name, lambda target=target: importlib.import_module(target))
+    for folder in rule_folders:
+        _load_folder(plugins, folder)
+    return plugins
+
+
+def parts_of(package: str, wanted: Callable[[object], bool]) -> Iterator[Any]:
+    """Every marked function that the modules of a package define themselves, in the order of the module names."""
+    for module in modules_of(package):
+        for value in vars(module).values():
+            if wanted(value) and getattr(value, "__module__", None) == module.__name__:
+                yield value
+
+
+def modules_of(package: str) -> Iterator[types.ModuleType]:
+    """The direct modules of a package, imported, in the order of their names."""
+    parent = importlib.import_module(package)
+    for info in sorted(pkgutil.iter_modules(parent.__path__), key=lambda i: i.name):
+        yield importlib.import_module(f"{package}.{info.name}")
+
+
+def rules_in(package: str, family: str | None = None) -> list[Rule]:
+    """The rules of a package, one module each: what a family's `mldiag_rules` hook returns.
+
+    Args:
+        family: its name in reports; by default the package's name without `mldiag_`.
+    """
+    name = family or package.removeprefix("mldiag_")
+    return [rule for module in modules_of(package) for rule in rules_of(module, name)]
+
+
+def readers_in(package: str) -> list[Reader]:
+    """The readers that a package's modules define."""
+    return [as_reader(p) for p in parts_of(package, is_reader)]
+
+
+def facts_in(package: str) -> list[Fact]:
+    """The facts that a package's modules define."""
+    return [as_fact(p) for p in parts_of(package, is_fact)]
+
+
+def reporters_in(package: str) -> list[Reporter]:
+    """The reporters that a package's modules define."""
+    return [as_reporter(p) for p in parts_of(package, is_reporter)]
+
+
+def _entry_points(plugins: Plugins) -> Iterator[tuple[str, str]]:
+    """Name and module of each entry point, sorted; a second one of the same name is refused."""
+    from importlib.metadata import entry_points
+
+    seen: dict[str, str] = {}
+    for point in sorted(entry_points(group=GROUP), key=lambda p: (p.name, p.value)):
+        if point.name not in seen:
+            seen[point.name] = point.value
+            yield point.name, point.value
+        elif seen[point.name] != point.value:
+            plugins.broken.append(
+                f"plugin {point.name} ({point.value}): the name is taken by {seen[point.name]}; rename one of them"
+            )
+
+
+def _register(plugins: Plugins, manager: pluggy.PluginManager, name: str, load: Callable[[], Any]) -> None:
+    # Whatever a plugin does while it is imported or asked for its parts must not end the audit.
+    try:
+        plugin = load()
+        manager.register(plugin, name)
+        manager.check_pending()
+        offered = {
+            hook: _offers(manager, plugin, f"mldiag_{hook}") for hook in ("rules", "readers", "facts", "reporters")
+        }
+        words = {k: tuple(v) for o in _calls(manager, plugin, "mldiag_vocabulary") for k, v in o.items()}
+    except Exception as error:
+        plugins.broken.append(f"plugin {name} was not loaded: {_one_line(error)}")
+        return
+    counts = {
+        "rules": sum([_add_rule(plugins, name, r) for r in offered["rules"]]),
+        "facts": sum([_add(plugins, plugins.facts, f.type, f, f"fact {f.type.__name__}", name) for f in offered["facts"]]),
+        "reporters": sum([_add(plugins, plugins.reporters, r.name, r, f"format {r.name}", name) for r in offered["reporters"]]),
+        "readers": len(offered["readers"]),
+    }
+    plugins.readers += offered["readers"]
+    plugins.vocabulary = plugins.vocabulary.extended(words)
+    plugins.loaded.append(Loaded(name, getattr(plugin, "__file__", None) or repr(plugin), **counts))
+
+
+def _calls(manager: pluggy.PluginManager, plugin: object, hook: str) -> Iterator[Any]:
+    for caller in manager.get_hookcallers(plugin) or ():
+        if caller.name == hook:
+            for implementation in caller.get_hookimpls():
+                if implementation.plugin is plugin:
+                    yield implementation.function()
+
+
+def _offers(manager: pluggy.PluginManager, plugin: object, hook: str) -> list[Any]:
+    return [part for offer in _calls(manager, plugin, hook) for part in offer]
+
+
+def _add_rule(plugins: Plugins, plugin: str, rule: Rule) -> bool:
+    names = {r.name for r in plugins.rules.values()}
+    if rule.code in plugins.rules or rule.name in names:
+        taken = plugins.rules.get(rule.code) or next(r for r in plugins.rules.values() if r.name == rule.name)
+        plugins.broken.append(
+            f"rule {rule.code} {rule.name} of plugin {plugin} was refused: {taken.code} {taken.name} of {taken.origin} "
+            "has that code or name"
+        )
+        return False
+    try:
+        rule.inputs, rule.options  # a rule whose parameters cannot be understood must not wait for the audit to fail
+    except (TypeError, NameError) as error:
+        plugins.broken.append(f"rule {rule.code} of plugin {plugin} was refused: {_one_line(error)}")
+        return False
+    plugins.rules[rule.code] = rule
+    return True
+
+
+def _add(plugins: Plugins, table: dict[Any, _T], key: object, part: _T, what: str, plugin: str) -> bool:
+    if key in table:
+        plugins.broken.append(f"{what} of plugin {plugin} was refused: there is one already")
+        return False
+    table[key] = part
+    return True
+
+
+def _load_folder(plugins: Plugins, folder: Path) -> None:
+    if not folder.is_dir():
+        raise MldiagError(f"{folder}: no such folder of rules; --rules takes a folder with Python files")
+    files = sorted(folder.glob("*.py"))
+    count = 0
+    for file in files:
+        name = f"mldiag_rules_{folder.name}_{file.stem}".replace("-", "_")
+        try:
+            spec = importlib.util.spec_from_file_location(name, file)
+            if spec is None or spec.loader is None:
+                raise ImportError("not a Python module")
+            module = importlib.util.module_from_spec(spec)
+            sys.modules[name] = module
+            spec.loader.exec_module(module)
+            found = list(rules_of(module, folder.name))
+        except Exception as error:
+            plugins.broken.append(f"{file} was not loaded: {_one_line(error)}")
+            continue
+        count += sum([_add_rule(plugins, str(file), r) for r in found])
+    if not count and not plugins.broken:
+        raise MldiagError(f"{folder}: no function under @rule was found in its {len(files)} Python files")
+    plugins.loaded.append(Loaded(folder.name, str(folder), rules=count))
+
+
+def _one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -1,0 +1,138 @@
+"""The shape of a rule: a function whose positional parameters are inputs and whose keyword-only ones are options."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import types
+import typing
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mldiag.findings import Finding, Severity
+
+Check = Callable[..., Iterable[Finding]]
+_MARK = "__mldiag_rule__"
+_CODE = re.compile(r"[A-Z]{3}\d{3}")
+
+
+@dataclass(frozen=True)
+class Input:
+    """A positional parameter: an artifact or fact type, and whether the rule can do without it (`T | None`)."""
+
+    name: str
+    type: type
+    optional: bool
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A detector with everything that can be said of it without running it."""
+
+    code: str
+    name: str
+    family: str
+    severity: Severity
+    pre: bool
+    explains: tuple[str, ...]
+    check: Check
+    origin: str
+
+    @property
+    def inputs(self) -> tuple[Input, ...]:
+        return inputs_of(self.check)
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """Option name → default. The default's type is the option's type."""
+        return options_of(self.check)
+
+    @property
+    def doc(self) -> str:
+        return inspect.getdoc(self.check) or ""
+
+    @property
+    def summary(self) -> str:
+        return self.doc.partition("\n")[0]
+
+    @property
+    def stem(self) -> str:
+        """Shared by the rule's file, its case and its page: `sch001_truncated_schedule`."""
+        return f"{self.code}_{self.name}".lower().replace("-", "_")
+
+
+def rule(
+    code: str,
+    *,
+    severity: str,
+    pre: bool = False,
+    explains: Iterable[str] = (),
+) -> Callable[[Check], Check]:
+    """Marks a function as a rule; its name, with dashes, is the rule's name.
+
+    Args:
+        code: three capitals and three digits, never reused.
+        severity: `error`, `warning` or `info`; a finding may override it.
+        pre: what it checks is known before training.
+        explains: codes of rules whose findings this one can cause.
+
+    Raises:
+        ValueError: malformed code or unknown severity.
+    """
+    if not _CODE.fullmatch(code):
+        raise ValueError(f"rule code {code!r} is not three capitals and three digits")
+    fields = (code, Severity(severity), pre, tuple(explains))
+
+    def mark(check: Check) -> Check:
+        setattr(check, _MARK, fields)
+        return check
+
+    return mark
+
+
+def as_rule(check: Check, family: str) -> Rule:
+    """The `Rule` of a marked function."""
+    code, severity, pre, explains = getattr(check, _MARK)
+    name = check.__name__.replace("_", "-")
+    return Rule(code, name, family, severity, pre, explains, check, check.__module__)
+
+
+def rules_of(module: types.ModuleType, family: str) -> Iterator[Rule]:
+    """The rules that a module defines itself, in the order of their definition."""
+    for value in vars(module).values():
+        if hasattr(value, _MARK) and getattr(value, "__module__", None) == module.__name__:
+            yield as_rule(value, family)
+
+
+def inputs_of(function: Callable[..., Any]) -> tuple[Input, ...]:
+    """The typed positional parameters of a rule or fact.
+
+    Raises:
+        TypeError: a parameter without a usable type.
+    """
+    hints = typing.get_type_hints(function)
+    return tuple(
+        _input(name, hints.get(name), function)
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.kind is not parameter.KEYWORD_ONLY
+    )
+
+
+def options_of(function: Callable[..., Any]) -> Mapping[str, Any]:
+    """Keyword-only parameters and their defaults."""
+    return {
+        name: parameter.default
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY
+    }
+
+
+def _input(name: str, hint: Any, function: Callable[..., Any]) -> Input:
+    arguments = typing.get_args(hint)
+    optional = type(None) in arguments
+    kinds = [a for a in arguments if a is not type(None)] if optional else [hint]
+    if len(kinds) != 1 or not isinstance(kinds[0], type):
+        place = f"{function.__module__}.{function.__qualname__}"
+        raise TypeError(f"parameter {name!r} of {place} needs an artifact or fact type, not {hint!r}")
+    return Input(name, kinds[0], optional)

@@ -1,0 +1,100 @@
+"""A run: everything that was read below one root, put together so that rules can ask for it by type."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mldiag.artifacts import Metrics, Program, Samples, Settings, Unread
+from mldiag.errors import NotApplicable
+from mldiag.facts import Fact
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A fact that could not be derived."""
+
+    reason: str
+
+
+@dataclass
+class Run:
+    """One run.
+
+    Attributes:
+        root: its folder. `path`: how the user named that, for reports. `name`: of the run: its folder's or, where one
+            file was named, that file's.
+        files: paths that were read, relative to the root, with the name of the reader that took each.
+        pre: only what is known before training was read.
+    """
+
+    root: Path
+    path: str
+    name: str = ""
+    metrics: Metrics = field(default_factory=Metrics)
+    settings: Settings = field(default_factory=Settings)
+    program: Program = field(default_factory=Program)
+    samples: Samples = field(default_factory=Samples)
+    unread: tuple[Unread, ...] = ()
+    files: Mapping[str, str] = field(default_factory=dict)
+    pre: bool = False
+    facts: Mapping[type, Fact] = field(default_factory=dict)
+    _derived: dict[type, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def empty(self) -> bool:
+        """Nothing was found that a rule could look at."""
+        return not (self.metrics.series or self.settings.found or self.program.sources or len(self.samples))
+
+    def get(self, kind: type) -> Any:
+        """The artifact or fact of a type; a fact is derived once and kept.
+
+        Raises:
+            NotApplicable: the artifact is absent or the fact cannot be derived; the message is the reason.
+            TypeError: no artifact or fact of that type exists.
+        """
+        if kind is Run:
+            return self
+        if kind not in self._derived:
+            self._derived[kind] = self._find(kind)
+        found = self._derived[kind]
+        if isinstance(found, Missing):
+            raise NotApplicable(found.reason)
+        return found
+
+    def _find(self, kind: type) -> Any:
+        if kind is Metrics:
+            return self.metrics if self.metrics.series else Missing("no metrics were logged")
+        if kind is Settings:
+            return self.settings if self.settings.found else Missing("no settings were found")
+        if kind is Program:
+            known = self.program.launch or self.program.sources
+            return self.program if known else Missing("no launch script and no source were found")
+        if kind is Samples:
+            return self.samples if len(self.samples) else Missing("no generated samples were found")
+        known_fact = self.facts.get(kind)
+        if known_fact is None:
+            raise TypeError(f"no artifact or fact of type {kind.__name__}")
+        try:
+            return known_fact.derive(*arguments(self, known_fact.inputs))
+        except NotApplicable as reason:
+            return Missing(str(reason))
+
+
+def arguments(run: Run, inputs: Any) -> list[Any]:
+    """The values for typed parameters, None for an optional one that is absent.
+
+    Raises:
+        NotApplicable: a required one is absent.
+    """
+    values = []
+    for wanted in inputs:
+        try:
+            values.append(run.get(wanted.type))
+        except NotApplicable:
+            if not wanted.optional:
+                raise
+            values.append(None)
+    return values

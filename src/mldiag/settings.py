@@ -1,0 +1,173 @@
+"""mldiag's own configuration: `[tool.mldiag]` of a pyproject.toml, or a mldiag.toml, found upward from the checked path.
+
+An unknown key is an error that names the nearest key: a typing error must not silently become a default.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+from mldiag.errors import SettingsError
+from mldiag.findings import Severity
+from mldiag.rules import Rule
+
+KEYS = ("select", "ignore", "fail-on", "rules", "per-path-ignores", "rule-folders")
+
+
+@dataclass(frozen=True)
+class Config:
+    """What a user configured.
+
+    Attributes:
+        select, ignore: codes, names or families; an empty `select` means every rule.
+        fail_on: the gate; None for `never`.
+        options: rule name → option → value.
+        per_path_ignores: glob on the run's path → codes, names or families.
+        rule_folders: folders of rules to load, as with `--rules`.
+        origin: the file it was read from; None for the defaults.
+    """
+
+    select: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+    fail_on: Severity | None = Severity.ERROR
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    per_path_ignores: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    rule_folders: tuple[Path, ...] = ()
+    origin: Path | None = None
+
+    def with_choice(self, select: Sequence[str], ignore: Sequence[str]) -> Config:
+        """With the command line's choice: a given `select` replaces the configured one, `ignore` is added to it."""
+        return replace(self, select=tuple(select) or self.select, ignore=(*self.ignore, *ignore))
+
+    def chosen(self, rules: Iterable[Rule], path: str) -> list[Rule]:
+        """The rules to apply to the run at `path`."""
+        ignored = {*self.ignore, *(w for g, ws in self.per_path_ignores.items() if fnmatch(path, g) for w in ws)}
+        return [r for r in rules if (not self.select or _named(r, self.select)) and not _named(r, ignored)]
+
+    def check(self, rules: Iterable[Rule]) -> None:
+        """Refuses selections and rule options that name nothing, or have a value of another type.
+
+        Raises:
+            SettingsError: with the nearest name.
+        """
+        rules = list(rules)
+        words = {w.lower() for r in rules for w in (r.code, r.name, r.family)}
+        for word in (*self.select, *self.ignore, *(w for ws in self.per_path_ignores.values() for w in ws)):
+            if not any(w == word.lower() or (w.startswith(word.lower()) and word.isalpha()) for w in words):
+                raise SettingsError(self._where(f"no rule or family {word!r}{_nearest(word.lower(), words)}"))
+        by_name = {r.name: r for r in rules} | {r.code: r for r in rules}
+        for name, values in self.options.items():
+            if name not in by_name:
+                raise SettingsError(self._where(f"no rule {name!r} in [tool.mldiag.rules]{_nearest(name, by_name)}"))
+            known = by_name[name].options
+            for option, value in values.items():
+                if option not in known:
+                    raise SettingsError(self._where(f"rule {name} has no option {option!r}{_nearest(option, known)}"))
+                if not _fits(value, known[option]):
+                    wanted = type(known[option]).__name__
+                    raise SettingsError(self._where(f"option {option} of {name} is {value!r}; expected {wanted}"))
+
+    def options_by_name(self, rules: Iterable[Rule]) -> dict[str, dict[str, Any]]:
+        """Rule name → options with underscores, whichever of code and name the file uses."""
+        return {
+            r.name: {
+                k.replace("-", "_"): v
+                for key in (r.code, r.name)
+                for k, v in self.options.get(key, {}).items()
+            }
+            for r in rules
+        }
+
+    def _where(self, message: str) -> str:
+        return message if self.origin is None else f"{self.origin}: {message}"
+
+
+def find(path: Path) -> Config:
+    """The configuration that holds for a checked path: the nearest file upward, else the defaults.
+
+    Raises:
+        SettingsError: the file cannot be parsed or has an unknown key or a value of a wrong type.
+    """
+    start = path.resolve()
+    for folder in (start, *start.parents) if start.is_dir() else start.parents:
+        own = folder / "mldiag.toml"
+        if own.is_file():
+            return _parsed(own, _load(own))
+        project = folder / "pyproject.toml"
+        if project.is_file():
+            table = _load(project).get("tool", {}).get("mldiag")
+            if table is not None:
+                return _parsed(project, table)
+    return Config()
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"{path}: cannot be read as TOML: {error}") from error
+
+
+def _parsed(path: Path, table: Mapping[str, Any]) -> Config:
+    for key in table:
+        if key not in KEYS:
+            raise SettingsError(f"{path}: unknown key {key!r} in [tool.mldiag]{_nearest(key, KEYS)}")
+    gate = table.get("fail-on", "error")
+    if gate not in (*Severity, "never"):
+        raise SettingsError(f"{path}: fail-on is {gate!r}; expected error, warning, info or never")
+    return Config(
+        select=_words(path, table, "select"),
+        ignore=_words(path, table, "ignore"),
+        fail_on=None if gate == "never" else Severity(gate),
+        options=_tables(path, table.get("rules", {}), "rules"),
+        per_path_ignores={
+            glob: _words(path, table["per-path-ignores"], glob)
+            for glob in _table(path, table.get("per-path-ignores", {}), "per-path-ignores")
+        },
+        rule_folders=tuple(path.parent / p for p in _words(path, table, "rule-folders")),
+        origin=path,
+    )
+
+
+def _words(path: Path, table: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    value = table.get(key, [])
+    if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
+        raise SettingsError(f"{path}: {key} is {value!r}; expected a list of strings")
+    return tuple(value)
+
+
+def _table(path: Path, value: Any, key: str) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise SettingsError(f"{path}: {key} is {value!r}; expected a table")
+    return value
+
+
+def _tables(path: Path, value: Any, key: str) -> Mapping[str, Mapping[str, Any]]:
+    return {name: _table(path, inner, f"{key}.{name}") for name, inner in _table(path, value, key).items()}
+
+
+def _named(rule: Rule, words: Iterable[str]) -> bool:
+    """A code, a beginning of codes (`CUR`), a name or a family."""
+    names = (rule.name, rule.family)
+    return any(w.lower() in names or rule.code.startswith(w.upper()) for w in words)
+
+
+def _fits(value: object, default: object) -> bool:
+    if isinstance(default, bool) or isinstance(value, bool):
+        return isinstance(value, bool) and isinstance(default, bool)
+    if isinstance(default, float):
+        return isinstance(value, int | float)
+    if isinstance(default, tuple):
+        return isinstance(value, list)
+    return default is None or isinstance(value, type(default))
+
+
+def _nearest(word: str, known: Iterable[str]) -> str:
+    near = get_close_matches(word, list(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(sorted(known))}"

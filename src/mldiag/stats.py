@@ -1,0 +1,3 @@
+"""Numerics shared by rules: robust level, noise and trend of short and long series."""
+
+from __future__ import annotations
