@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from msgspec import Struct, field
 
 from mldiag.errors import NotApplicable
 
@@ -24,8 +25,7 @@ Scalar = bool | int | float | str | None
 _T = TypeVar("_T", int, float, str, bool)
 
 
-@dataclass(frozen=True)
-class Source:
+class Source(Struct, frozen=True):
     """A place in a file of the run.
 
     Attributes:
@@ -50,8 +50,7 @@ class Source:
         return self.path if self.line is None else f"{self.path}:{self.line}"
 
 
-@dataclass(frozen=True)
-class Series:
+class Series(Struct, frozen=True):
     """One named quantity over the run.
 
     The numbers are kept in `array('d')` buffers so that a small audit needs no numpy; the array properties wrap the
@@ -121,8 +120,7 @@ def _as_numpy(data: array[float]) -> NDArray[np.float64]:
     return np.frombuffer(data, dtype=np.float64) if data else np.empty(0)
 
 
-@dataclass(frozen=True)
-class Metrics:
+class Metrics(Struct, frozen=True, dict=True):
     """The named series of a run, one per canonical name."""
 
     series: tuple[Series, ...] = ()
@@ -184,8 +182,7 @@ class Role(StrEnum):
     CHECKPOINT = "checkpoint"
 
 
-@dataclass(frozen=True)
-class SettingValue:
+class SettingValue(Struct, frozen=True):
     """One value of one setting at one place.
 
     Attributes:
@@ -216,8 +213,7 @@ class SettingValue:
 _PRECEDENCE = {Role.FLAG: 0, Role.FILE: 1, Role.LOG: 3, Role.DEFAULT: 4, Role.CHECKPOINT: 5}
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(Struct, frozen=True, dict=True):
     """Every value found for every setting, and which of them takes effect.
 
     Attributes:
@@ -300,8 +296,7 @@ def _coerce(value: object, kind: type[Any]) -> Any:
     return int(value) if isinstance(value, int) else int(number)
 
 
-@dataclass(frozen=True)
-class Flag:
+class Flag(Struct, frozen=True):
     """One flag of a launch command.
 
     Attributes:
@@ -320,8 +315,7 @@ class Flag:
     variables: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Launch:
+class Launch(Struct, frozen=True):
     """One command of a script that starts a Python program.
 
     Attributes:
@@ -354,8 +348,7 @@ class Origin(StrEnum):
     CONSTANT = "constant"
 
 
-@dataclass(frozen=True)
-class Option:
+class Option(Struct, frozen=True):
     """A setting that a program declares, with the default it has in the source.
 
     Attributes:
@@ -380,8 +373,7 @@ class Option:
     takes_value: bool = True
 
 
-@dataclass(frozen=True)
-class Call:
+class Call(Struct, frozen=True):
     """A call in the source.
 
     Attributes:
@@ -400,8 +392,7 @@ class Call:
     where: Mapping[str, Source] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Build:
+class Build(Struct, frozen=True):
     """A dimension of the model that the source fixes, followed back to where its number comes from.
 
     Attributes:
@@ -421,8 +412,7 @@ class Build:
     uses_default: bool = False
 
 
-@dataclass(frozen=True)
-class PythonSource:
+class PythonSource(Struct, frozen=True):
     """One Python file, read with `ast` and never run.
 
     Attributes:
@@ -448,8 +438,7 @@ class PythonSource:
         return (c for c in self.calls if c.resolved.rsplit(".", 1)[-1] in last_names)
 
 
-@dataclass(frozen=True)
-class Program:
+class Program(Struct, frozen=True):
     """The launch that stands for the run, and the sources it runs.
 
     Attributes:
@@ -474,8 +463,7 @@ class Program:
             yield from source.builds
 
 
-@dataclass(frozen=True)
-class Sample:
+class Sample(Struct, frozen=True):
     """One generated text. `prompt` is None where the file gives none."""
 
     output: str
@@ -483,8 +471,7 @@ class Sample:
     prompt: str | None = None
 
 
-@dataclass(frozen=True)
-class Samples:
+class Samples(Struct, frozen=True):
     """Generated texts of the run."""
 
     items: tuple[Sample, ...] = ()
@@ -496,8 +483,7 @@ class Samples:
         return iter(self.items)
 
 
-@dataclass(frozen=True)
-class Unread:
+class Unread(Struct, frozen=True):
     """A file, or a part of one, that could not be used.
 
     Attributes:

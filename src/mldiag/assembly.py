@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from mldiag.artifacts import (
     Artifact,
@@ -36,8 +38,7 @@ _NOT_TRAINING = ("eval", "test", "infer", "generat", "sampl", "predict", "export
                  "prepare", "plot", "tokeniz", "serve", "demo", "bench")  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Parts:
+class Parts(Struct, frozen=True):
     """What plugins offer for reading a run."""
 
     readers: Sequence[Reader]
@@ -91,8 +92,10 @@ def _read_file(file: File, parts: Parts, pre: bool, artifacts: list[Artifact], t
         taken[file.path] = chosen.name
         artifacts.extend(chosen.read(file))
     except ReadError as error:
-        partial = error.partial
-        artifacts.append(Unread(file.path, error.reason, line=error.line, partial=partial))
+        artifacts.append(Unread(file.path, error.reason, line=error.line, partial=error.partial))
+    except Exception as error:  # a defect of a reader, perhaps a plugin's, must cost this file only
+        reason = f"its reader broke, which is no fault of the file: {type(error).__name__}: {error}"
+        artifacts.append(Unread(file.path, " ".join(reason.split())))
 
 
 def _merged(artifacts: Iterable[Artifact], vocabulary: Vocabulary) -> tuple[Series, ...]:
@@ -171,23 +174,24 @@ def _settings(artifacts: Sequence[Artifact], program: Program, vocabulary: Vocab
 
 
 def _flag_values(launch: Launch, source: PythonSource | None, vocabulary: Vocabulary) -> list[SettingValue]:
-    by_flag = {spelled: o for o in (source.options if source else ()) for spelled in o.flags}
     users: dict[tuple[str, int | None], list[str]] = {}
-    named: list[tuple[str, Flag]] = []
+    named: list[tuple[str, Flag, Option | None]] = []
     for flag in launch.flags:
-        option = by_flag.get(flag.name)
+        option = option_for(source, flag.name) if source else None
         raw = option.name if option else flag.name.lstrip("-+").replace("-", "_")
         name = vocabulary.setting(raw) or vocabulary.setting(flag.name.lstrip("-+")) or raw
-        named.append((name, flag))
+        named.append((name, flag, option))
         users.setdefault((flag.source.path, flag.source.start), []).append(name)
     values = []
-    for name, flag in named:
-        value: Scalar = True if flag.value is None and flag.source == flag.at else literal(flag.value)
+    for name, flag, option in named:
+        # A word behind a switch is an argument of the program, not the switch's value.
+        switch = (flag.value is None and flag.source == flag.at) or (option is not None and not option.takes_value)
+        value: Scalar = True if switch else literal(flag.value)
         shared = tuple(n for n in users[flag.source.path, flag.source.start] if n != name)
         # A variable that the script uses elsewhere too (a path, an echo) is not the flag's alone to change.
         if any(launch.references.get(v, 1) > 1 for v in flag.variables):
             shared += flag.variables
-        syntax = "shell" if flag.source.start is not None and flag.value is not None else None
+        syntax = None if switch or flag.value is None or flag.source.start is None else "shell"
         values.append(SettingValue(name, value, Role.FLAG, flag.source, syntax, shared))
     return values
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import posixpath
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+
+from msgspec import Struct, field
 
 from mldiag import settings
 from mldiag.artifacts import Launch
 from mldiag.assembly import Parts, read_run
-from mldiag.discovery import Root, discover
+from mldiag.discovery import SCRIPTS, Root, discover
 from mldiag.engine import apply_rules
 from mldiag.errors import MldiagError, ReadError
 from mldiag.files import Folder
@@ -21,9 +22,10 @@ from mldiag.report import Report, RunReport
 from mldiag.run import Run
 from mldiag.settings import Config
 
+_BROUGHT_ALONG = (".py", ".yaml", ".yml", ".json", ".toml")
 
-@dataclass(frozen=True)
-class Request:
+
+class Request(Struct, frozen=True):
     """What the user asked to check.
 
     Attributes:
@@ -38,6 +40,7 @@ class Request:
 
 
 def parts_of(plugins: Plugins) -> Parts:
+    """What is needed to read a run."""
     return Parts(plugins.readers, plugins.facts, plugins.vocabulary)
 
 
@@ -46,7 +49,9 @@ def read_runs(request: Request, plugins: Plugins, problems: list[str]) -> Iterat
     for path in request.paths:
         try:
             for root in discover(path, lambda name: any(r.takes(name) for r in plugins.readers)):
-                yield _read(root, request, plugins)
+                copies = copies_in(root.folder, root.files, path) if path.is_dir() else ()
+                if not set(root.files) <= set(copies):
+                    yield _read(root, request, plugins, copies)
         except MldiagError as error:
             problems.append(str(error))
 
@@ -72,7 +77,7 @@ def audit(request: Request, plugins: Plugins) -> Report:
             problems.append(f"{run.path}: no run found: its files hold no metrics, settings, source or samples")
             continue
         reports.append(apply_rules(run, chosen, config.options_by_name(rules)))
-    return Report(tuple(reports), tuple(problems), time.perf_counter() - started, __version__)
+    return Report(tuple(reports), tuple(problems), time.perf_counter() - started, __version__, tuple(rules))
 
 
 def _config(root: Path, request: Request, plugins: Plugins) -> Config:
@@ -81,18 +86,16 @@ def _config(root: Path, request: Request, plugins: Plugins) -> Config:
     return config
 
 
-def _read(root: Root, request: Request, plugins: Plugins) -> Run:
+def _read(root: Root, request: Request, plugins: Plugins, copies: Iterable[str]) -> Run:
     base = root.folder.resolve()
-    overlay = {
-        p.relative_to(base).as_posix(): content for p, content in request.overlay.items() if p.is_relative_to(base)
-    }
     files = root.files
     single = len(files) == 1 and root.name == files[0]
-    if single:
+    if single and root.name.endswith(SCRIPTS):
         files = (*files, *_companions(root, plugins))
-        overlay = {p: c for p, c in overlay.items() if p in files}
+    # A run inside this one, or a file beside a single one, is not its own.
+    below = {p.relative_to(base).as_posix(): c for p, c in request.overlay.items() if p.is_relative_to(base)}
+    overlay = {name: below[name] for name in files if name in below}
     folder = Folder(root.folder, files, overlay)
-    copies: Sequence[str] = () if single else copies_in(root.folder)
     return read_run(folder, root.label, parts_of(plugins), name=root.name, pre=request.pre, copies=copies)
 
 
@@ -113,8 +116,7 @@ def _companions(root: Root, plugins: Plugins) -> Iterable[str]:
             named = [module, *launch.positionals, *(f.value for f in launch.flags if f.value)]
             for word in named:
                 path = posixpath.normpath(word)
-                inside = not path.startswith(("/", ".."))
-                if inside and posixpath.splitext(path)[1] in (".py", ".yaml", ".yml", ".json", ".toml"):
-                    if (root.folder / path).is_file():
-                        found[path] = None
+                wanted = posixpath.splitext(path)[1] in _BROUGHT_ALONG and not path.startswith(("/", ".."))
+                if wanted and (root.folder / path).is_file():
+                    found[path] = None
     return tuple(found)

@@ -11,14 +11,17 @@ from mldiag.reporters import Reporter
 
 @hookimpl
 def mldiag_readers() -> list[Reader]:
+    """One per module of `mldiag.readers`."""
     return readers_in("mldiag.readers")
 
 
 @hookimpl
 def mldiag_facts() -> list[Fact]:
+    """One or more per module of `mldiag.facts`."""
     return facts_in("mldiag.facts")
 
 
 @hookimpl
 def mldiag_reporters() -> list[Reporter]:
+    """One per module of `mldiag.reporters`."""
     return reporters_in("mldiag.reporters")

@@ -1,17 +1,20 @@
 """From the paths a user names to run roots and their files.
 
-A folder is one run when files of a run lie directly in it, or when all its sub-folders are the usual containers
-(`logs`, `checkpoints`, ...). Otherwise each sub-folder is looked at in the same way. A sub-folder that holds a launch
-script of its own beside other such folders is a run of its own. A file that is named directly is a run by itself; a
-launch script brings the program it calls and the configurations it names.
+A folder is a run when files of a run lie in it or in the usual containers below it (`logs`, `checkpoints`, ...). What
+lies deeper belongs to it too, unless two or more folders below have a launch script or a log of their own: then each of
+them is a run, and what is above them is shared. A file that is named directly is a run by itself; a launch script
+brings the program it calls and the configurations it names.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from mldiag.errors import MldiagError
 
@@ -23,6 +26,18 @@ CONTAINERS = frozenset({
 })  # fmt: skip
 """Folder names that belong to the run above them."""
 
+SCRIPTS = (".sh", ".bash", ".slurm", ".sbatch")
+"""Endings of launch scripts."""
+
+_SOURCES = (".py", ".pyw")
+_LOG_FOLDERS = frozenset({"log", "logs", "metrics", "history", "results", "output", "outputs", "tensorboard", "tb"})
+_LOG_ENDINGS = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".log", ".txt")
+_LOGS = (
+    "*.jsonl", "*.ndjson", "trainer_state.json", "*history*.json", "*history*.csv", "*metrics*.csv", "*metrics*.json",
+    "*log*.json", "*log*.csv", "*log*.tsv", "results*.csv", "progress*.csv", "train*.log", "training*.txt",
+)  # fmt: skip
+"""Names of logs: two folders with one each, or with a launch script, are two runs. A reader decides what a file is."""
+
 _SKIPPED = frozenset({
     "__pycache__", "node_modules", "site-packages", "venv", "env", "build", "dist", "wandb-cache", ".git",
 })  # fmt: skip
@@ -30,8 +45,7 @@ MAX_FILES = 20_000
 """More files than this below one root are refused: a run directory, not a data set, is expected."""
 
 
-@dataclass(frozen=True)
-class Root:
+class Root(Struct, frozen=True):
     """One run: its folder, how the user named it, its files relative to the folder, and its own name."""
 
     folder: Path
@@ -57,7 +71,7 @@ def discover(path: Path, takes: Callable[[str], bool]) -> list[Root]:
         tree = _scan(path)
     except OSError as error:
         raise MldiagError(f"{error.filename}: cannot be read: {(error.strerror or '').lower()}") from error
-    roots = list(_roots(tree, str(path), takes))
+    roots = [root for root, _ in _roots(tree, str(path), takes, top=True)]
     if not roots:
         count = sum(1 for _ in tree.walk())
         if not count:
@@ -69,8 +83,7 @@ def discover(path: Path, takes: Callable[[str], bool]) -> list[Root]:
     return roots
 
 
-@dataclass
-class _Tree:
+class _Tree(Struct):
     folder: Path
     files: list[str]
     children: dict[str, _Tree]
@@ -91,7 +104,8 @@ def _scan(folder: Path, budget: list[int] | None = None) -> _Tree:
             if entry.is_dir(follow_symlinks=False):
                 if entry.name not in _SKIPPED and (not entry.name.startswith(".") or entry.name == ".hydra"):
                     folders.append(entry.name)
-            elif entry.is_file() and not entry.name.startswith("."):
+            # A link that leads nowhere is kept: that a log cannot be read must be said.
+            elif not entry.name.startswith(".") and (entry.is_file() or (entry.is_symlink() and not entry.is_dir())):
                 files.append(entry.name)
     budget[0] -= len(files)
     if budget[0] < 0:
@@ -100,22 +114,40 @@ def _scan(folder: Path, budget: list[int] | None = None) -> _Tree:
     return _Tree(folder, sorted(files), children)
 
 
-def _roots(tree: _Tree, label: str, takes: Callable[[str], bool]) -> Iterator[Root]:
-    own = [f for f in tree.files if takes(f)]
-    launched = [n for n, c in tree.children.items() if n not in CONTAINERS and _has_launch(c)]
-    plain = [n for n in tree.children if n not in CONTAINERS]
-    contained = any(takes(f) for n, c in tree.children.items() if n in CONTAINERS for f in c.walk())
-    if _has_launch(tree) or (own and len(launched) < 2) or (contained and not plain):
-        inner = set(launched) if len(launched) > 1 else set()
-        files = [*tree.files, *(f"{n}/{f}" for n, c in tree.children.items() if n not in inner for f in c.walk())]
-        if any(takes(f) for f in files):
-            yield Root(tree.folder, label, tuple(files), tree.folder.resolve().name)
-        for name in sorted(inner):
-            yield from _roots(tree.children[name], f"{label}/{name}", takes)
-        return
-    for name, child in tree.children.items():
-        yield from _roots(child, f"{label.rstrip('/')}/{name}", takes)
+def _roots(tree: _Tree, label: str, takes: Callable[[str], bool], *, top: bool = False) -> list[tuple[Root, bool]]:
+    """The runs in a tree, each with whether a log or launch script shows that it is one."""
+    inner = [(name, child) for name, child in tree.children.items() if name not in CONTAINERS and not _is_part(name)]
+    held = [*tree.files, *(f"{n}/{f}" for n, c in tree.children.items() if (n, c) not in inner for f in c.walk())]
+    own = [f for f in held if takes(f)]
+    shown = any(map(_shows_a_run, own))
+    below = [found for name, child in inner for found in _roots(child, _joined(label, name), takes)]
+    if not own:
+        return below
+    name = tree.folder.resolve().name
+    if sum(strong for _, strong in below) > 1:
+        # What lies above several runs is theirs together: a program is read with each of them.
+        shared = tuple(f"../{f}" for f in tree.files if f.endswith(_SOURCES) and takes(f))
+        lent = [
+            (replace(root, files=(*root.files, *shared)) if root.folder.parent == tree.folder else root, strong)
+            for root, strong in below
+        ]
+        return [(Root(tree.folder, label, tuple(held), name), True), *lent] if shown else lent
+    if not top and all(f.endswith(_SOURCES) for f in own) and not below:
+        return []  # a package of code somewhere in a project
+    files = [*held, *(f"{n}/{f}" for n, c in inner for f in c.walk())]
+    return [(Root(tree.folder, label, tuple(files), name), shown or any(strong for _, strong in below))]
 
 
-def _has_launch(tree: _Tree) -> bool:
-    return any(f.endswith((".sh", ".bash", ".slurm", ".sbatch")) for f in tree.files)
+def _joined(label: str, name: str) -> str:
+    return name if label == "." else f"{label.rstrip('/')}/{name}"
+
+
+def _is_part(name: str) -> bool:
+    """`checkpoint-500` of Hugging Face, `epoch_3`: a stage of the run above."""
+    return name.startswith(("checkpoint-", "checkpoint_", "epoch_", "step_"))
+
+
+def _shows_a_run(path: str) -> bool:
+    folders, _, name = path.lower().rpartition("/")
+    in_logs = bool(_LOG_FOLDERS & set(folders.split("/"))) and name.endswith(_LOG_ENDINGS)
+    return in_logs or name.endswith(SCRIPTS) or any(fnmatch(name, pattern) for pattern in _LOGS)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from mldiag.errors import NotApplicable
 from mldiag.findings import Failed, Finding, Skipped
@@ -13,7 +14,7 @@ from mldiag.report import RunReport
 from mldiag.rules import Rule
 from mldiag.run import Run, arguments
 
-_COMMENT = re.compile(r"#\s*mldiag:\s*ignore\[([^\]]*)\]")
+_COMMENT = r"#\s*mldiag:\s*ignore\[([^\]]*)\]"
 
 
 def apply_rules(run: Run, rules: Sequence[Rule], options: Mapping[str, Mapping[str, Any]] | None = None) -> RunReport:
@@ -74,7 +75,8 @@ def _silenced(finding: Finding) -> bool:
     """A comment `# mldiag: ignore[CODE]` on the line of the finding or of any of its evidence."""
     places = [finding.at, *(e.at for e in finding.evidence)]
     for place in places:
-        comment = _COMMENT.search(place.excerpt or "") if place else None
+        line = (place.excerpt or "") if place else ""
+        comment = re.search(_COMMENT, line) if "mldiag:" in line else None
         if comment and {finding.code, finding.name} & {w.strip() for w in comment[1].split(",")}:
             return True
     return False
@@ -91,4 +93,6 @@ def _linked(findings: Sequence[Finding]) -> tuple[Finding, ...]:
             causes.setdefault(code, []).append(finding.code)
         linked.append(replace(finding, explains=explains))
     with_causes = [replace(f, explained_by=tuple(dict.fromkeys(causes.get(f.code, ())))) for f in linked]
-    return tuple(sorted(with_causes, key=lambda f: (bool(f.explained_by), f.level.rank, -len(f.explains or ()), f.code)))
+    return tuple(
+        sorted(with_causes, key=lambda f: (bool(f.explained_by), f.level.rank, -len(f.explains or ()), f.code))
+    )

@@ -7,6 +7,9 @@ with that reason. Any other exception is a defect of ours or of a plugin and is 
 
 from __future__ import annotations
 
+OK, FOUND, BROKEN = 0, 1, 2
+"""Exit codes: nothing at or above the gate; findings at or above it; the work could not be done."""
+
 
 class MldiagError(Exception):
     """The user can act on this; printed as one line without a traceback."""

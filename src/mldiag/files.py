@@ -55,10 +55,10 @@ class File:
     def head(self) -> bytes:
         """The first 64 KiB."""
         if self._content is not None:
-            return self._content[:65536]
+            return _no_pointer(self._content[:65536])
         try:
             with (self.root / self.path).open("rb") as stream:
-                return stream.read(65536)
+                return _no_pointer(stream.read(65536))
         except OSError as error:
             raise ReadError(_os_reason(error)) from error
 
@@ -70,9 +70,9 @@ class File:
                 f"{self.size / 1e6:,.0f} MB in one document, more than the {DOCUMENT_LIMIT / 1e6:,.0f} MB that are read"
             )
         if self._content is not None:
-            return self._content
+            return _no_pointer(self._content)
         try:
-            data = (self.root / self.path).read_bytes()
+            data = _no_pointer((self.root / self.path).read_bytes())
         except OSError as error:
             raise ReadError(_os_reason(error)) from error
         if len(data) > LINE_LIMIT:
@@ -126,12 +126,13 @@ class File:
         except RecursionError as error:
             raise ReadError("JSON is nested too deeply to be read") from error
         except ValueError as error:
-            line = getattr(error, "lineno", None)
-            position = getattr(error, "pos", 0)
-            if not text.strip():
+            body = text.strip()
+            if not body:
                 raise ReadError("the file is empty") from error
-            if not text[position:].strip() or getattr(error, "msg", "").startswith("Unterminated"):
-                raise ReadError("JSON ends in the middle of a value (cut file)", line=line) from error
+            closing = {"{": "}", "[": "]"}.get(body[0])
+            if closing and body[-1] != closing:
+                raise ReadError("JSON ends in the middle of a value (cut file)", line=text.count("\n") + 1) from error
+            line = getattr(error, "lineno", None)
             raise ReadError(f"not valid JSON: {getattr(error, 'msg', error)}", line=line) from error
 
     @cached_property
@@ -209,6 +210,12 @@ def _refuse_long_lines(data: bytes) -> None:
                 line=number,
             )
         start, number = end + 1, number + 1
+
+
+def _no_pointer(data: bytes) -> bytes:
+    if data.startswith(b"version https://git-lfs.github.com/spec/"):
+        raise ReadError("a Git LFS pointer, not the file itself; fetch it with `git lfs pull`", line=1)
+    return data
 
 
 def _os_reason(error: OSError) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 from mldiag.artifacts import Source
 
@@ -32,8 +33,7 @@ class Safety(StrEnum):
     """Only a person can do it; the fix is advice without edits."""
 
 
-@dataclass(frozen=True)
-class Evidence:
+class Evidence(Struct, frozen=True):
     """One number behind a finding; every figure of a message is one of these or follows from them.
 
     Attributes:
@@ -51,8 +51,7 @@ class Evidence:
     unit: str = ""
 
 
-@dataclass(frozen=True)
-class Edit:
+class Edit(Struct, frozen=True):
     """Replace the bytes `[start, end)` of a file, which must hold `old`, by `new` (an insertion has `start == end`)."""
 
     path: str
@@ -62,8 +61,7 @@ class Edit:
     new: str
 
 
-@dataclass(frozen=True)
-class Fix:
+class Fix(Struct, frozen=True):
     """A correction: all its edits land together or not at all."""
 
     safety: Safety
@@ -93,8 +91,7 @@ class Fix:
         return cls(safety, title, possible)
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """One thing that is wrong. A rule fills the first block; the engine stamps the second.
 
     Attributes:
@@ -125,16 +122,14 @@ class Finding:
         return self.severity or Severity.WARNING
 
 
-@dataclass(frozen=True)
-class Skipped:
+class Skipped(Struct, frozen=True):
     """A rule that could not be applied, and why."""
 
     code: str
     reason: str
 
 
-@dataclass(frozen=True)
-class Failed:
+class Failed(Struct, frozen=True):
     """A rule that broke: a defect of the rule, never of the run."""
 
     code: str

@@ -12,15 +12,17 @@ import pkgutil
 import sys
 import types
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pluggy
+from msgspec import Struct, field
 
 from mldiag import hooks
 from mldiag.errors import MldiagError
 from mldiag.facts import Fact, as_fact, is_fact
+from mldiag.installed import entry_points
 from mldiag.readers import Reader, as_reader, is_reader
 from mldiag.reporters import Reporter, as_reporter, is_reporter
 from mldiag.rules import Rule, rules_of
@@ -30,8 +32,7 @@ GROUP = "mldiag"
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True)
-class Loaded:
+class Loaded(Struct, frozen=True):
     """A plugin that works, for `mldiag plugins`."""
 
     name: str
@@ -42,8 +43,7 @@ class Loaded:
     reporters: int = 0
 
 
-@dataclass
-class Plugins:
+class Plugins(Struct):
     """Everything that plugins offer, and what could not be loaded.
 
     Attributes:
@@ -82,7 +82,7 @@ def load(rule_folders: Iterable[Path] = ()) -> Plugins:
     manager.add_hookspecs(hooks)
     _register(plugins, manager, "core", lambda: importlib.import_module("mldiag.builtin"))
     for name, target in _entry_points(plugins):
-        _register(plugins, manager, name, lambda target=target: importlib.import_module(target))
+        _register(plugins, manager, name, partial(importlib.import_module, target))
     for folder in rule_folders:
         _load_folder(plugins, folder)
     return plugins
@@ -130,17 +130,13 @@ def reporters_in(package: str) -> list[Reporter]:
 
 def _entry_points(plugins: Plugins) -> Iterator[tuple[str, str]]:
     """Name and module of each entry point, sorted; a second one of the same name is refused."""
-    from importlib.metadata import entry_points
-
     seen: dict[str, str] = {}
-    for point in sorted(entry_points(group=GROUP), key=lambda p: (p.name, p.value)):
-        if point.name not in seen:
-            seen[point.name] = point.value
-            yield point.name, point.value
-        elif seen[point.name] != point.value:
-            plugins.broken.append(
-                f"plugin {point.name} ({point.value}): the name is taken by {seen[point.name]}; rename one of them"
-            )
+    for name, module in sorted(entry_points(GROUP)):
+        if name not in seen:
+            seen[name] = module
+            yield name, module
+        elif seen[name] != module:
+            plugins.broken.append(f"plugin {name} ({module}): the name is taken by {seen[name]}; rename one of them")
 
 
 def _register(plugins: Plugins, manager: pluggy.PluginManager, name: str, load: Callable[[], Any]) -> None:
@@ -158,8 +154,12 @@ def _register(plugins: Plugins, manager: pluggy.PluginManager, name: str, load: 
         return
     counts = {
         "rules": sum([_add_rule(plugins, name, r) for r in offered["rules"]]),
-        "facts": sum([_add(plugins, plugins.facts, f.type, f, f"fact {f.type.__name__}", name) for f in offered["facts"]]),
-        "reporters": sum([_add(plugins, plugins.reporters, r.name, r, f"format {r.name}", name) for r in offered["reporters"]]),
+        "facts": sum(
+            [_add(plugins, plugins.facts, f.type, f, f"fact {f.type.__name__}", name) for f in offered["facts"]]
+        ),
+        "reporters": sum(
+            [_add(plugins, plugins.reporters, r.name, r, f"format {r.name}", name) for r in offered["reporters"]]
+        ),
         "readers": len(offered["readers"]),
     }
     plugins.readers += offered["readers"]
@@ -189,7 +189,7 @@ def _add_rule(plugins: Plugins, plugin: str, rule: Rule) -> bool:
         )
         return False
     try:
-        rule.inputs, rule.options  # a rule whose parameters cannot be understood must not wait for the audit to fail
+        rule.check_signature()
     except (TypeError, NameError) as error:
         plugins.broken.append(f"rule {rule.code} of plugin {plugin} was refused: {_one_line(error)}")
         return False

@@ -7,8 +7,10 @@ import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from functools import cache
 from typing import Any
+
+from msgspec import Struct
 
 from mldiag.findings import Finding, Severity
 
@@ -17,8 +19,7 @@ _MARK = "__mldiag_rule__"
 _CODE = re.compile(r"[A-Z]{3}\d{3}")
 
 
-@dataclass(frozen=True)
-class Input:
+class Input(Struct, frozen=True):
     """A positional parameter: an artifact or fact type, and whether the rule can do without it (`T | None`)."""
 
     name: str
@@ -26,8 +27,7 @@ class Input:
     optional: bool
 
 
-@dataclass(frozen=True)
-class Rule:
+class Rule(Struct, frozen=True):
     """A detector with everything that can be said of it without running it."""
 
     code: str
@@ -47,6 +47,17 @@ class Rule:
     def options(self) -> Mapping[str, Any]:
         """Option name → default. The default's type is the option's type."""
         return options_of(self.check)
+
+    def check_signature(self) -> None:
+        """Finds out now, not in the middle of an audit, whether the parameters can be understood.
+
+        Raises:
+            TypeError, NameError: a parameter without a usable type, or an option without a default.
+        """
+        inputs_of(self.check)
+        bare = [name for name, default in options_of(self.check).items() if default is inspect.Parameter.empty]
+        if bare:
+            raise TypeError(f"option {bare[0]!r} of {self.origin}.{self.check.__name__} needs a default")
 
     @property
     def doc(self) -> str:
@@ -105,27 +116,34 @@ def rules_of(module: types.ModuleType, family: str) -> Iterator[Rule]:
             yield as_rule(value, family)
 
 
+def annotation(function: Callable[..., Any], name: str) -> Any:
+    """The evaluated annotation of a parameter, or of `return`; None where there is none.
+
+    `typing.get_type_hints` and `inspect.signature` say the same and more; over all rules and facts they cost a small
+    audit a tenth of its time.
+    """
+    written = function.__annotations__.get(name)
+    return eval(written, function.__globals__) if isinstance(written, str) else written  # noqa: S307 (loaded code)
+
+
+@cache
 def inputs_of(function: Callable[..., Any]) -> tuple[Input, ...]:
     """The typed positional parameters of a rule or fact.
 
     Raises:
-        TypeError: a parameter without a usable type.
+        TypeError, NameError: a parameter without a usable type.
     """
-    hints = typing.get_type_hints(function)
-    return tuple(
-        _input(name, hints.get(name), function)
-        for name, parameter in inspect.signature(function).parameters.items()
-        if parameter.kind is not parameter.KEYWORD_ONLY
-    )
+    code = function.__code__
+    return tuple(_input(name, annotation(function, name), function) for name in code.co_varnames[: code.co_argcount])
 
 
+@cache
 def options_of(function: Callable[..., Any]) -> Mapping[str, Any]:
-    """Keyword-only parameters and their defaults."""
-    return {
-        name: parameter.default
-        for name, parameter in inspect.signature(function).parameters.items()
-        if parameter.kind is parameter.KEYWORD_ONLY
-    }
+    """Keyword-only parameters and their defaults; `inspect.Parameter.empty` for one that has none."""
+    code = function.__code__
+    names = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
+    defaults = function.__kwdefaults__ or {}
+    return {name: defaults.get(name, inspect.Parameter.empty) for name in names}
 
 
 def _input(name: str, hint: Any, function: Callable[..., Any]) -> Input:

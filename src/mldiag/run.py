@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct, field
 
 from mldiag.artifacts import Metrics, Program, Samples, Settings, Unread
 from mldiag.errors import NotApplicable
 from mldiag.facts import Fact
 
 
-@dataclass(frozen=True)
-class Missing:
+class Missing(Struct, frozen=True):
     """A fact that could not be derived."""
 
     reason: str
 
 
-@dataclass
-class Run:
+class Run(Struct):
     """One run.
 
     Attributes:
@@ -41,7 +40,7 @@ class Run:
     files: Mapping[str, str] = field(default_factory=dict)
     pre: bool = False
     facts: Mapping[type, Fact] = field(default_factory=dict)
-    _derived: dict[type, Any] = field(default_factory=dict, repr=False)
+    _derived: dict[type, Any] = field(default_factory=dict)
 
     @property
     def empty(self) -> bool:

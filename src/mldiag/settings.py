@@ -1,17 +1,17 @@
-"""mldiag's own configuration: `[tool.mldiag]` of a pyproject.toml, or a mldiag.toml, found upward from the checked path.
+"""mldiag's own configuration: `[tool.mldiag]` of a pyproject.toml, or a mldiag.toml, upward from the checked path.
 
 An unknown key is an error that names the nearest key: a typing error must not silently become a default.
 """
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from mldiag.errors import SettingsError
 from mldiag.findings import Severity
@@ -20,8 +20,7 @@ from mldiag.rules import Rule
 KEYS = ("select", "ignore", "fail-on", "rules", "per-path-ignores", "rule-folders")
 
 
-@dataclass(frozen=True)
-class Config:
+class Config(Struct, frozen=True):
     """What a user configured.
 
     Attributes:
@@ -67,6 +66,7 @@ class Config:
                 raise SettingsError(self._where(f"no rule {name!r} in [tool.mldiag.rules]{_nearest(name, by_name)}"))
             known = by_name[name].options
             for option, value in values.items():
+                option = option.replace("-", "_")
                 if option not in known:
                     raise SettingsError(self._where(f"rule {name} has no option {option!r}{_nearest(option, known)}"))
                 if not _fits(value, known[option]):
@@ -76,11 +76,7 @@ class Config:
     def options_by_name(self, rules: Iterable[Rule]) -> dict[str, dict[str, Any]]:
         """Rule name → options with underscores, whichever of code and name the file uses."""
         return {
-            r.name: {
-                k.replace("-", "_"): v
-                for key in (r.code, r.name)
-                for k, v in self.options.get(key, {}).items()
-            }
+            r.name: {k.replace("-", "_"): v for key in (r.code, r.name) for k, v in self.options.get(key, {}).items()}
             for r in rules
         }
 
@@ -108,6 +104,8 @@ def find(path: Path) -> Config:
 
 
 def _load(path: Path) -> dict[str, Any]:
+    import tomllib
+
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -169,5 +167,7 @@ def _fits(value: object, default: object) -> bool:
 
 
 def _nearest(word: str, known: Iterable[str]) -> str:
+    from difflib import get_close_matches
+
     near = get_close_matches(word, list(known), n=1)
     return f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(sorted(known))}"

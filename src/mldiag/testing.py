@@ -34,9 +34,10 @@ import math
 import tempfile
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct, field
 
 from mldiag import plugins as plugin_loading
 from mldiag.assembly import Parts, read_run
@@ -53,8 +54,7 @@ _KEYS = {"name", "outcome", "pre", "options", "files", "expect", "fixed"}
 _EXPECTED = {"count", "severity", "message", "at", "evidence", "fix", "reason", "explains"}
 
 
-@dataclass(frozen=True)
-class Case:
+class Case(Struct, frozen=True):
     """One case of a rule. `stem` is the case file's, and the rule's."""
 
     stem: str
@@ -159,7 +159,9 @@ def judge(
 def _compare(case: Case, rule: Rule, report: RunReport) -> None:
     happened = outcome_of(rule, report)
     unread = "".join(f"\n  unread: {u}" for u in report.unread)
-    said = [f.message for f in report.findings] or [s.reason for s in report.skipped] or [f.error for f in report.failed]
+    said = (
+        [f.message for f in report.findings] or [s.reason for s in report.skipped] or [f.error for f in report.failed]
+    )
     assert happened == case.outcome, f"{case}: expected {case.outcome}, was {happened}: {said}{unread}"
     expect = case.expect
     if "reason" in expect:

@@ -7,8 +7,11 @@ A setting's spelling is compared in lower case with dashes and dots as underscor
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from functools import cache
+
+from msgspec import Struct, field
 
 SETTINGS: Mapping[str, tuple[str, ...]] = {
     "seq_len": (
@@ -24,6 +27,7 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
     "batch_size": (
         "bs", "train_batch_size", "per_device_train_batch_size", "per_gpu_train_batch_size", "micro_batch_size",
         "device_batch_size", "batchsize", "minibatch_size", "mini_batch_size", "train_micro_batch_size_per_gpu",
+        "batch", "ims_per_batch", "tamanho_lote",
     ),
     "grad_accum": (
         "gradient_accumulation_steps", "accumulate_grad_batches", "grad_accum_steps", "accumulation_steps",
@@ -46,8 +50,8 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
     ),
     "steps_per_epoch": ("batches_per_epoch", "iters_per_epoch", "steps_epoch", "num_batches_per_epoch"),
     "epochs": (
-        "num_epochs", "num_train_epochs", "max_epochs", "n_epochs", "nb_epochs", "total_epochs", "max_epoch", "epoch_num",
-        "train_epochs",
+        "num_epochs", "num_train_epochs", "max_epochs", "n_epochs", "nb_epochs", "total_epochs", "max_epoch",
+        "epoch_num", "train_epochs",
     ),
     "weight_decay": ("wd", "l2", "decay", "adamw_weight_decay"),
     "clip_norm": (
@@ -85,7 +89,7 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
     "train_windows": ("n_windows", "num_windows", "train_samples", "num_train_samples", "n_samples"),
     "max_docs": ("num_docs", "n_docs", "num_documents", "max_documents", "docs", "documents", "train_docs"),
     "num_classes": ("n_classes", "num_labels", "nc", "n_class", "num_class", "classes"),
-    "seed": ("random_seed", "random_state", "manual_seed", "global_seed", "rng_seed", "data_seed"),
+    "seed": ("random_seed", "random_state", "manual_seed", "global_seed", "rng_seed"),
     "patience": ("early_stopping_patience", "es_patience", "early_stop_patience", "early_stopping_rounds"),
     "early_stopping": ("early_stop", "use_early_stopping"),
     "eval_every": ("eval_interval", "eval_steps", "evaluate_every", "eval_freq", "val_interval", "validation_steps"),
@@ -95,47 +99,133 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 _SPLITS = {
-    "train": "train", "training": "train", "trn": "train", "treino": "train",
-    "val": "val", "valid": "val", "validation": "val", "eval": "val", "dev": "val", "validacao": "val",
-    "test": "test", "teste": "test",
+    "train": "train", "training": "train", "trn": "train", "tr": "train", "learn": "train", "treino": "train",
+    "treinamento": "train",
+    "val": "val", "valid": "val", "validation": "val", "eval": "val", "evaluation": "val", "dev": "val", "cv": "val",
+    "validacao": "val", "avaliacao": "val",
+    "test": "test", "testing": "test", "teste": "test",
 }  # fmt: skip
 
 _QUANTITIES = {
-    "loss": "loss", "losses": "loss", "perda": "loss", "total_loss": "loss", "loss_total": "loss",
+    "loss": "loss", "losses": "loss", "perda": "loss", "perdas": "loss", "total_loss": "loss", "loss_total": "loss",
+    "logloss": "loss", "binary_logloss": "loss", "multi_logloss": "loss",
     "acc": "accuracy", "accuracy": "accuracy", "acuracia": "accuracy", "sparse_categorical_accuracy": "accuracy",
     "categorical_accuracy": "accuracy", "binary_accuracy": "accuracy", "top1": "accuracy", "token_accuracy": "accuracy",
-    "masked_accuracy": "accuracy", "mean_token_accuracy": "accuracy",
+    "masked_accuracy": "accuracy", "mean_token_accuracy": "accuracy", "acc1": "accuracy", "acc@1": "accuracy",
+    "top1_acc": "accuracy", "acc_top1": "accuracy", "top1_accuracy": "accuracy", "accuracies": "accuracy",
+    "accs": "accuracy",
     "ppl": "perplexity", "perplexity": "perplexity", "perplexidade": "perplexity",
 }  # fmt: skip
 
 # Quantities of the run itself, which have no split.
 _BARE = {
-    "lr": "lr", "learning_rate": "lr", "taxa": "lr", "lrs": "lr",
-    "grad_norm": "grad_norm", "gradient_norm": "grad_norm", "gnorm": "grad_norm", "norma_do_gradiente": "grad_norm",
+    "lr": "lr", "learning_rate": "lr", "taxa": "lr", "taxa_aprendizado": "lr", "lrs": "lr", "learning_rates": "lr",
+    "x_lr0": "lr", "lr_pg0": "lr",
+    "grad_norm": "grad_norm", "gradient_norm": "grad_norm", "gnorm": "grad_norm", "norma_gradiente": "grad_norm",
     "tokens_per_s": "tokens_per_s", "tok_per_s": "tokens_per_s", "tokens_per_sec": "tokens_per_s",
-    "tokens_per_second": "tokens_per_s", "tok_s": "tokens_per_s", "tps": "tokens_per_s",
+    "tokens_per_second": "tokens_per_s", "tok_s": "tokens_per_s", "tps": "tokens_per_s", "tokens_por_segundo":
+    "tokens_per_s",
     "tokens": "tokens", "tokens_seen": "tokens", "num_input_tokens_seen": "tokens", "total_tokens": "tokens",
 }  # fmt: skip
 
+# `lr-AdamW` is how Lightning's LearningRateMonitor names the first parameter group's rate.
+_OPTIMIZERS = frozenset({
+    "adam", "adamw", "sgd", "rmsprop", "adagrad", "adadelta", "adafactor", "adamax", "nadam", "radam", "lion", "lamb",
+    "lars", "muon",
+})  # fmt: skip
+
+# Words that say how a quantity was averaged and leave its meaning.
+_AGGREGATES = frozenset({"epoch", "step", "avg", "average", "mean", "running", "smoothed", "smooth", "media", "global"})
+
+# Numbers about a loss, which are no part of its sum: AMP's loss scale, the best value so far, a spread.
+_ABOUT_LOSS = frozenset({
+    "scale", "scaler", "scaling", "best", "min", "max", "std", "var", "weight", "weights", "ratio", "gap", "diff",
+    "delta",
+})  # fmt: skip
+
+_FILLERS = frozenset({"de", "do", "da", "of"})
+
+# Parts of a nested key below which a setting is not the training run's own.
+_ELSEWHERE = frozenset({
+    "eval", "evaluation", "val", "valid", "validation", "test", "testing", "infer", "inference", "predict",
+    "prediction", "generation", "generate", "sampling", "tokenizer", "teacher", "discriminator", "preprocessor",
+})  # fmt: skip
+
 STEP_NAMES = frozenset({
     "step", "steps", "global_step", "iter", "iteration", "iterations", "it", "passo", "num_updates", "_step", "batch",
-    "trainer/global_step", "update", "current_steps", "iters",
+    "trainer/global_step", "update", "updates", "current_steps", "iters", "iteracao", "global_steps", "train_step",
+    "global_iter", "global_iteration", "total_timesteps", "timesteps", "num_timesteps", "train_steps", "passos",
+    "iter_num", "optimizer_step", "n_updates", "nupdates", "lote", "steps_done", "time/total_timesteps",
+    "time/iterations",
 })  # fmt: skip
-EPOCH_NAMES = frozenset({"epoch", "epochs", "epoca", "época", "ep", "epoch_num", "_epoch"})
+EPOCH_NAMES = frozenset({
+    "epoch", "epochs", "epoca", "época", "ep", "epoch_num", "_epoch", "epocas", "train/epoch", "epoch_id",
+    "current_epoch",
+})  # fmt: skip
 TIME_NAMES = frozenset({
     "wall_time", "timestamp", "time", "elapsed", "elapsed_time", "seconds", "_timestamp", "_runtime", "wall_seconds",
-    "elapsed_seconds", "runtime",
+    "elapsed_seconds", "runtime", "time_elapsed", "total_time", "passed_time", "passed", "tempo", "segundos",
+    "walltime",
+    "time/elapsed", "time/time_elapsed", "time_s", "elapsed_s",
 })  # fmt: skip
 _SEPARATORS = re.compile(r"[\s./\-]+")
 
 
 def normalized(name: str) -> str:
-    """Lower case, words joined by single underscores."""
+    """Lower case without accents, words joined by single underscores."""
+    if not name.isascii():
+        name = "".join(c for c in unicodedata.normalize("NFKD", name) if not unicodedata.combining(c))
     return re.sub(r"_+", "_", _SEPARATORS.sub("_", name.strip().lower())).strip("_")
 
 
-@dataclass(frozen=True)
-class Vocabulary:
+@cache
+def axis(name: str) -> str | None:
+    """Whether a column counts steps (`step`), epochs (`epoch`) or seconds (`time`) by its name; None for others."""
+    if not _AXES:
+        for kind, names in (("time", TIME_NAMES), ("epoch", EPOCH_NAMES), ("step", STEP_NAMES)):
+            _AXES.update({normalized(n): kind for n in names})
+    return _AXES.get(normalized(name))
+
+
+_AXES: dict[str, str] = {}
+
+
+def split_of(name: str) -> str | None:
+    """The split (`train`, `val`, `test`) that a series name or file stem begins or ends with, else None."""
+    words = normalized(name).split("_")
+    return next((_SPLITS[w] for w in (words[0], words[-1]) if w in _SPLITS), None)
+
+
+def without_split(name: str) -> str:
+    """The name without the split it begins or ends with, normalized: `val_steps` gives `steps`."""
+    return "_".join(_parted(normalized(name).split("_"))[1])
+
+
+def is_known_quantity(name: str) -> bool:
+    """Whether a name is a quantity of the vocabulary or a loss (`val_acc`, `lr`, `bce_loss`)."""
+    words = [w for w in normalized(name).split("_") if w]
+    bare = "_".join(words)
+    return bare in _BARE or bare in _QUANTITIES or any(w in _QUANTITIES or w.endswith("loss") for w in words)
+
+
+def is_metric(name: str) -> bool:
+    """Whether a name is a quantity that training logs: a known one, a loss or score, or one of a split (`val_mae`)."""
+    words = [w for w in normalized(name).split("_") if w]
+    if not words or axis(name):
+        return False
+    if is_known_quantity(name):
+        return True
+    of_split = len(words) > 1 and (words[0] in _SPLITS or words[-1] in _SPLITS)
+    return of_split and not _COUNTED & set(words)
+
+
+_COUNTED = frozenset({
+    "id", "ids", "idx", "index", "indices", "files", "file", "size", "sizes", "samples", "count", "counts", "n", "num",
+    "set", "split", "data", "path", "paths", "labels", "images", "examples",
+})  # fmt: skip
+
+
+class Vocabulary(Struct, frozen=True):
     """Maps spellings to canonical names. `extra` holds what plugins add."""
 
     extra: Mapping[str, str] = field(default_factory=dict)
@@ -148,10 +238,12 @@ class Vocabulary:
 
     def setting(self, key: str) -> str | None:
         """The canonical name of a settings key, or None where the vocabulary has none."""
-        whole = normalized(key)
+        parts = re.split(r"[./]", key.strip())
         table = _aliases()
-        last = normalized(re.split(r"[./]", key.strip())[-1])
-        for spelled in (whole, last):
+        spellings = [normalized(key)]
+        if not any(w in _ELSEWHERE for parent in parts[:-1] for w in normalized(parent).split("_")):
+            spellings.append(normalized(parts[-1]))
+        for spelled in spellings:
             found = table.get(spelled) or self.extra.get(spelled)
             if found:
                 return found
@@ -162,31 +254,55 @@ class Vocabulary:
 
         `val_loss`, `valid/loss` and `eval_loss` give `val/loss`; a bare `loss` gives `train/loss`, since trainers log
         the training quantity without a prefix (Keras, Hugging Face, nanoGPT); `lr` and counters have no split; a
-        component keeps its name (`train/loss/bce`). A quantity that the vocabulary does not know keeps its own name.
+        component keeps its name (`train/loss/bce`). A quantity that the vocabulary does not know keeps its own name
+        behind its split.
         """
-        words = normalized(raw).split("_")
-        bare = "_".join(words)
-        if bare in _BARE:
-            return _BARE[bare]
-        split = None
-        for position in (0, -1):
-            if words[position] in _SPLITS and len(words) > 1:
-                split = _SPLITS[words[position]]
-                words = words[1:] if position == 0 else words[:-1]
-                break
+        words = [w for w in normalized(raw).split("_") if w not in _FILLERS]
+        if "_".join(words) in _BARE:
+            return _BARE["_".join(words)]
+        if words[0:1] == ["lr"] and words[1:2] and words[1] in _OPTIMIZERS:
+            group = [w for w in words[2:] if w != "pg1"]
+            return "_".join(["lr", *words[1:2], *group]) if group else "lr"
+        if words[0:1] == ["system"]:
+            return f"system/{'_'.join(words[1:])}"
+        split, words = _parted(words)
         rest = "_".join(words)
-        if rest in ("epoch", "step") and len(words) == 1:
+        if rest in ("epoch", "step"):
             return f"{split}/{rest}" if split else rest
-        # Lightning appends the aggregation (`train_loss_epoch`, `train_loss_step`).
-        trimmed = rest.removesuffix("_epoch").removesuffix("_step") or rest
-        if rest in _BARE or trimmed in _BARE:
-            return f"{split or 'train'}/{_BARE.get(rest) or _BARE[trimmed]}"
-        if trimmed in _QUANTITIES:
-            return f"{split or 'train'}/{_QUANTITIES[trimmed]}"
+        trimmed = _trimmed(words)
+        for spelled in (rest, trimmed):
+            if spelled in _BARE:
+                return _BARE[spelled] if split in (None, "train") else f"{split}/{_BARE[spelled]}"
+            if spelled in _QUANTITIES:
+                return f"{split or 'train'}/{_QUANTITIES[spelled]}"
         if trimmed.startswith("loss_") or trimmed.endswith("_loss"):
             part = trimmed.removeprefix("loss_").removesuffix("_loss")
-            return f"{split or 'train'}/loss/{part}"
+            if not _ABOUT_LOSS & set(part.split("_")):
+                return f"{split or 'train'}/loss/{part}"
         return f"{split or 'train'}/{rest}"
+
+
+def _parted(words: list[str]) -> tuple[str | None, list[str]]:
+    """The split that a name begins or ends with, also behind `avg` or `best`, and the other words."""
+    if len(words) > 1:
+        for at in (0, -1):
+            if words[at] in _SPLITS:
+                return _SPLITS[words[at]], words[1:] if at == 0 else words[:-1]
+        # Ultralytics and YOLOv5 write what they measure on the validation set as `metrics/...`.
+        if words[0] == "metrics":
+            return "val", words[1:]
+    if len(words) > 2 and words[0] in _AGGREGATES | _ABOUT_LOSS and words[1] in _SPLITS:
+        return _SPLITS[words[1]], [words[0], *words[2:]]
+    return None, words
+
+
+def _trimmed(words: list[str]) -> str:
+    """The name without words of averaging at its ends: Lightning's `loss_epoch`, TensorFlow's `epoch_loss`."""
+    while len(words) > 1 and words[0] in _AGGREGATES:
+        words = words[1:]
+    while len(words) > 1 and words[-1] in _AGGREGATES:
+        words = words[:-1]
+    return "_".join(words)
 
 
 _ALIASES: dict[str, str] = {}
