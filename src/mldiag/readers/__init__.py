@@ -6,8 +6,9 @@ To add one, write `readers/<format>.py` with one function under `@reader(...)` a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from fnmatch import fnmatch
+
+from msgspec import Struct
 
 from mldiag.artifacts import Artifact
 from mldiag.files import File
@@ -17,8 +18,7 @@ Matches = Callable[[File], bool]
 _MARK = "__mldiag_reader__"
 
 
-@dataclass(frozen=True)
-class Reader:
+class Reader(Struct, frozen=True):
     """One format.
 
     Attributes:
@@ -57,9 +57,11 @@ def reader(
 
 
 def as_reader(read: Read) -> Reader:
+    """The `Reader` of a marked function."""
     patterns, matches, priority, post = getattr(read, _MARK)
     return Reader(read.__name__, patterns, matches, read, priority, post)
 
 
 def is_reader(value: object) -> bool:
+    """Whether a value is a function marked by `reader`."""
     return hasattr(value, _MARK)

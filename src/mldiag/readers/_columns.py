@@ -1,0 +1,302 @@
+"""What the readers of logs share: cells to numbers, logged rows to one series per key."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from array import array
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from functools import lru_cache
+
+from msgspec import Struct, field
+from msgspec.structs import replace
+
+from mldiag.artifacts import Series, Source
+from mldiag.files import File
+from mldiag.vocabulary import axis, is_metric, normalized, split_of
+
+EXCERPT_LIMIT = 160
+"""Characters of a line kept with the place of a series: a JSON history is often one line of many kilobytes."""
+
+_THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?")
+_DECIMAL_COMMA = re.compile(r"[+-]?(\d{1,3}(\.\d{3})+|\d*),\d+([eE][+-]?\d+)?")
+_TENSOR = re.compile(r"tensor\(\s*([^,)\s]+)")
+_CLOCK = re.compile(r"(?:(\d+) days?,? )?(\d+):(\d\d)(?::(\d\d(?:\.\d+)?))?")
+# How Microsoft's C runtime, and so numpy on old Windows, spells what is no number.
+_MSVC = {"1.#qnan": math.nan, "1.#ind": math.nan, "1.#inf": math.inf}
+_SPLIT_COLUMNS = frozenset({"mode", "split", "phase", "stage", "subset", "set"})
+_PER_EXAMPLE = frozenset({
+    "id", "example_id", "sample_id", "uid", "guid", "doc_id", "label", "labels", "label_name", "target", "targets",
+    "y_true", "y_pred", "y_score", "y_prob", "prediction", "predictions", "pred", "preds", "predicted", "prob",
+    "proba", "probability", "ground_truth", "text", "prompt", "question", "answer", "sentence", "filename",
+    "image_id", "video_id",
+})  # fmt: skip
+_NOT_LOGGED = frozenset({"eta", "eta_seconds", "remaining", "remaining_time", "percentage"})
+_PLANNED = frozenset({"total_steps", "max_steps", "total_epochs", "num_epochs", "max_epochs", "num_train_epochs"})
+
+
+def number(value: object, *, decimal_comma: bool = False) -> float | None:
+    """A cell as a float; None where it is no number.
+
+    Strings count (`"0.5"`, `"NaN"`, `"1,234.5"`, `"93 %"` as 0.93, `"tensor(0.5)"`); booleans do not. An integer too
+    large for a float is infinite, as `1e999` is.
+
+    Args:
+        decimal_comma: `0,5` is a half, and `1,234` a little more than one.
+    """
+    if type(value) is float:
+        return value
+    if isinstance(value, str):
+        return _parsed(value.strip(), decimal_comma)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
+def _parsed(text: str, decimal_comma: bool) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        pass
+    if decimal_comma and _DECIMAL_COMMA.fullmatch(text):
+        return float(text.replace(".", "").replace(",", "."))
+    if _THOUSANDS.fullmatch(text):
+        return float(text.replace(",", ""))
+    if text.endswith("%"):
+        part = _parsed(text[:-1].rstrip(), decimal_comma)
+        return None if part is None else part / 100
+    if tensor := _TENSOR.match(text):
+        return _parsed(tensor[1], decimal_comma)
+    special = _MSVC.get(text.lower().lstrip("+-"))
+    return -special if special is not None and text.startswith("-") else special
+
+
+def has_decimal_comma(cells: Iterator[str]) -> bool:
+    """Whether some cell can only be read with a comma as the decimal sign."""
+    return any(_DECIMAL_COMMA.fullmatch(c) and not _THOUSANDS.fullmatch(c) for c in map(str.strip, cells))
+
+
+def seconds(value: object) -> float | None:
+    """A time as seconds: a number, `1:02:03`, `2 days, 1:02:03` or an ISO date; None where it is none of these."""
+    found = number(value)
+    if found is not None or not isinstance(value, str):
+        return found
+    text = value.strip()
+    if clock := _CLOCK.fullmatch(text):
+        days, hours, minutes, rest = clock.groups()
+        return int(days or 0) * 86_400 + int(hours) * 3_600 + int(minutes) * 60 + float(rest or 0)
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def flat(row: Mapping[str, object], *, depth: int = 4) -> Mapping[str, object]:
+    """Nested records joined with slashes (`{"val": {"loss": 1}}` → `val/loss`); W&B's media entries are left out."""
+    if not any(isinstance(v, dict) for v in row.values()):
+        return row
+    joined: dict[str, object] = {}
+    for key, value in row.items():
+        if not isinstance(value, dict):
+            joined[key] = value
+        elif depth and "_type" not in value:
+            joined.update({f"{key}/{k}": v for k, v in flat(value, depth=depth - 1).items()})
+    return joined
+
+
+def is_log_row(row: Mapping[str, object]) -> bool:
+    """Whether a record is one of a training log and not of a table of examples.
+
+    It needs a step or epoch with a number beside it, or a quantity that training logs; a record with an id, a label or
+    a text is an example.
+    """
+    counters, metrics, others = _roles(tuple(row))
+    if any(is_cell(row[k]) for k in metrics):
+        return True
+    return any(number(row[k]) is not None for k in counters) and any(is_cell(row[k]) for k in others)
+
+
+def is_cell(value: object) -> bool:
+    """A number, or a null in its place."""
+    return value is None or number(value) is not None
+
+
+@lru_cache(1024)
+def _roles(keys: tuple[str, ...]) -> tuple[list[str], list[str], list[str]]:
+    """Of a record's keys the counters, the quantities that training logs and the others; none for an example's."""
+    if {normalized(k) for k in keys} & _PER_EXAMPLE:
+        return [], [], []
+    counters = [k for k in keys if axis(k) in ("step", "epoch")]
+    metrics = [k for k in keys if is_metric(k)]
+    return counters, metrics, [k for k in keys if k not in metrics and not axis(k)]
+
+
+class _Column(Struct):
+    """Cells of one key. `rows` are the rows they stand in; `texts` counts cells that are no number."""
+
+    line: int | None
+    values: array[float] = field(default_factory=lambda: array("d"))
+    rows: array[int] = field(default_factory=lambda: array("q"))
+    nulls: list[int] = field(default_factory=list)
+    texts: int = 0
+    first_text: tuple[str, int | None] = ("", None)
+
+
+class Table:
+    """Collects logged rows, ragged or not, into one series per key.
+
+    The x axis of a series is a column that has a number in every row of the series: `global_step` before other steps;
+    a step that falls back whenever the epoch rises counts within the epoch and is no optimizer step; a time only if it
+    never falls, since trainers also log seconds per step as `time`.
+
+    Args:
+        split: of the whole file, for names that have none of their own (`val.csv` with a column `loss`).
+
+    Attributes:
+        planned: what rows repeat about the plan (LLaMA-Factory's `total_steps`), as last said; no series.
+    """
+
+    def __init__(self, file: File, *, split: str | None = None, decimal_comma: bool = False) -> None:
+        self._file = file
+        self._split = split
+        self._decimal_comma = decimal_comma
+        self._columns: dict[str, _Column] = {}
+        self._axes: dict[str, array[float]] = {}
+        self._kinds: dict[str, str] = {}
+        self._count = 0
+        self.planned: dict[str, object] = {}
+
+    def __len__(self) -> int:
+        return self._count
+
+    def add(self, row: Mapping[str, object], line: int | None = None) -> None:
+        """Takes one row: key → cell. None is an explicit null; an absent key is no point."""
+        split = self._split
+        for key, value in row.items():
+            kind = self._kinds.get(key) or self._classify(key)
+            if kind == "split" and isinstance(value, str):
+                split = split_of(value) or split
+        for key, value in row.items():
+            kind = self._kinds[key]
+            if kind == "metric":
+                self._cell(key if split in (None, "train") else self._named(key, split), value, line)
+            elif kind == "planned":
+                self.planned[key] = value
+            elif kind in ("step", "epoch", "time"):
+                cell = seconds(value) if kind == "time" else number(value, decimal_comma=self._decimal_comma)
+                column = self._axes.setdefault(key, array("d"))
+                column.extend([math.nan] * (self._count - len(column)))
+                column.append(math.nan if cell is None else cell)
+        self._count += 1
+
+    def _classify(self, key: str) -> str:
+        plain = normalized(key)
+        known = (("split", _SPLIT_COLUMNS), ("left out", _NOT_LOGGED), ("planned", _PLANNED))
+        kind = axis(key) or next((k for k, names in known if plain in names), "metric")
+        return self._kinds.setdefault(key, kind)
+
+    def _named(self, key: str, split: str | None) -> str:
+        return key if split_of(key) else f"{split}/{key}"
+
+    def _cell(self, name: str, value: object, line: int | None) -> None:
+        column = self._columns.get(name)
+        if column is None:
+            column = self._columns[name] = _Column(line)
+        if value is None:
+            column.nulls.append(len(column.values))
+            cell: float | None = math.nan
+        else:
+            cell = number(value, decimal_comma=self._decimal_comma)
+        if cell is None:
+            if isinstance(value, str):
+                column.texts += 1
+                column.first_text = column.first_text if column.texts > 1 else (value, line)
+            return
+        column.values.append(cell)
+        column.rows.append(self._count)
+
+    def series(self) -> Iterator[Series]:
+        """One series per numeric column, without a canonical name (the vocabulary gives it)."""
+        for values in self._axes.values():
+            values.extend([math.nan] * (self._count - len(values)))
+        steps, epochs, times = self._x_axes()
+        for name, column in self._columns.items():
+            if not self._is_quantity(name, column):
+                continue
+            yield Series(
+                "",
+                name,
+                column.values,
+                self._place(name, column.line),
+                _picked(steps, column.rows),
+                _picked(epochs, column.rows),
+                _picked(times, column.rows),
+                tuple(column.nulls),
+            )
+        for name, values in self._axes.items():
+            if self._kinds[name] == "time" and not _never_falls(values):
+                rows = array("q", (i for i, v in enumerate(values) if not math.isnan(v)))
+                own = array("d", (values[i] for i in rows))
+                place = self._place(name, None)
+                yield Series("", name, own, place, _picked(steps, rows), _picked(epochs, rows), None)
+
+    def texts(self) -> tuple[str, int, str, int | None] | None:
+        """Of a numeric column with cells that are no numbers: its name, how many, the first of them and its line."""
+        for name, column in self._columns.items():
+            if column.texts and self._is_quantity(name, column):
+                return name, column.texts, *column.first_text
+        return None
+
+    def _is_quantity(self, name: str, column: _Column) -> bool:
+        numbers = len(column.values) - len(column.nulls)
+        if not numbers:
+            return bool(column.nulls) and not column.texts and is_metric(name)
+        return column.texts < numbers
+
+    def _x_axes(self) -> tuple[list[array[float]], list[array[float]], list[array[float]]]:
+        by_kind: dict[str, list[str]] = {"step": [], "epoch": [], "time": []}
+        for name in self._axes:
+            by_kind[self._kinds[name]].append(name)
+        epochs = [self._axes[n] for n in by_kind["epoch"]]
+        by_kind["step"].sort(key=lambda n: ("global" not in n.lower(), n in ("_step", "batch", "lote", "it")))
+        steps = [self._axes[n] for n in by_kind["step"]]
+        steps = [s for s in steps if not any(_restarts(s, e) for e in epochs)]
+        return steps, epochs, [self._axes[n] for n in by_kind["time"] if _never_falls(self._axes[n])]
+
+    def _place(self, name: str, line: int | None) -> Source:
+        key = name if name in self._kinds else name.split("/", 1)[-1]
+        found = self._file.at(line, key=name) if line else self._file.find(f'"{key.rsplit("/", 1)[-1]}"', key=name)
+        return shortened(found)
+
+
+def shortened(source: Source) -> Source:
+    """The place with an excerpt of at most `EXCERPT_LIMIT` characters."""
+    if source.excerpt is None or len(source.excerpt) <= EXCERPT_LIMIT:
+        return source
+    return replace(source, excerpt=source.excerpt[:EXCERPT_LIMIT] + "…")
+
+
+def _picked(candidates: list[array[float]], rows: array[int]) -> array[float] | None:
+    for candidate in candidates:
+        own = array("d", (candidate[i] for i in rows))
+        if not any(map(math.isnan, own)):
+            return own
+    return None
+
+
+def _never_falls(values: array[float]) -> bool:
+    known = [v for v in values if not math.isnan(v)]
+    return all(a <= b for a, b in itertools.pairwise(known))
+
+
+def _restarts(steps: array[float], epochs: array[float]) -> bool:
+    """Whether the step falls back at every rise of the epoch and nowhere else."""
+    both = [(s, e) for s, e in zip(steps, epochs, strict=True) if not (math.isnan(s) or math.isnan(e))]
+    falls = [b[0] < a[0] for a, b in itertools.pairwise(both)]
+    rises = [b[1] > a[1] for a, b in itertools.pairwise(both)]
+    return any(falls) and falls == rises

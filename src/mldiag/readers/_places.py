@@ -1,0 +1,42 @@
+"""Where the values of a JSON document stand in its text."""
+
+from __future__ import annotations
+
+import json
+import re
+
+Path = tuple[str | int, ...]
+
+_TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\]:,]|[^\s{}\[\]:,"]+', re.DOTALL)
+
+
+def places(text: str) -> dict[Path, tuple[int, int]]:
+    """The character span `[start, end)` of every value of a valid JSON document, by its path of keys and indices.
+
+    Of a key that occurs twice the last place is kept, as parsers keep the last value.
+    """
+    spans: dict[Path, tuple[int, int]] = {}
+    path: list[str | int] = []
+    starts: list[int] = []
+    is_key = False
+    for token in _TOKEN.finditer(text):
+        word = token[0]
+        if word in ("{", "["):
+            starts.append(token.start())
+            is_key = word == "{"
+            path.append("" if is_key else 0)
+        elif word in ("}", "]"):
+            path.pop()
+            spans[tuple(path)] = (starts.pop(), token.end())
+        elif word == ",":
+            last = path[-1]
+            is_key = not isinstance(last, int)
+            if isinstance(last, int):
+                path[-1] = last + 1
+        elif word == ":":
+            is_key = False
+        elif is_key:
+            path[-1] = json.loads(word, strict=False)
+        else:
+            spans[tuple(path)] = token.span()
+    return spans

@@ -1,0 +1,141 @@
+"""Histories in one JSON document: Keras' dict of lists and what people write by hand."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from msgspec.structs import replace
+
+from mldiag.artifacts import Artifact, Series
+from mldiag.files import File
+from mldiag.readers import reader
+from mldiag.readers._columns import Table, flat, is_cell, is_log_row
+from mldiag.readers._settings import recorded
+from mldiag.vocabulary import Vocabulary, axis, is_known_quantity, is_metric, normalized, split_of, without_split
+
+_WRAPPERS = frozenset({
+    "history", "epochs", "epoch", "log", "logs", "metrics", "log_history", "training_history", "train_history",
+    "results", "curves", "records", "steps", "losses", "data", "historico",
+})  # fmt: skip
+_NUMBERED = re.compile(r"(?:(?:epoch|epoca|ep)[ _-]?)?(\d+)", re.IGNORECASE)
+_MAX_DEPTH = 4
+_Found = tuple[tuple[str, ...], list[dict[str, Any]]]
+
+
+def _is_history(file: File) -> bool:
+    return any(True for _ in _tables(file.json, ()))
+
+
+@reader("*.json", matches=_is_history, priority=20, post=True)
+def json_history(file: File) -> Iterator[Artifact]:
+    """Training histories in one JSON document.
+
+    Understood are a dict of lists (Keras' `History.history`), a list of records, a dict of records by epoch, each of
+    them below `history`, `epochs`, `log`, `metrics` and the like, and one such part per split (`{"train": {…}, "val":
+    {…}}`); numbers may be strings. A list of steps, epochs or times gives the x axis of the lists of its length. Keras'
+    history has none: it holds one value per epoch, so lists of one length of which some belong to validation get the
+    epochs 1, 2, …; other lists have their positions only. Parts for several models or folds keep the part's name
+    before the quantity's and so are no `train/loss`. Scalars beside the lists are records of what the run used. A null
+    is kept as such.
+    """
+    document = file.json
+    tables = list(_tables(document, ()))
+    in_splits = all(not path or split_of("_".join(path)) for path, _ in tables)
+    for path, rows in tables:
+        label = [p for p in path if p not in _WRAPPERS]
+        split = split_of("_".join(label)) if label else split_of(file.name.rsplit(".", 1)[0])
+        table = Table(file, split=split)
+        for row in rows:
+            table.add(row)
+        for series in table.series():
+            yield series if in_splits or not label else _labelled(series, "/".join(label))
+    if isinstance(document, dict):
+        yield from recorded(_scalars(document), file)
+
+
+def _labelled(series: Series, label: str) -> Series:
+    raw = f"{label}/{series.raw_name}"
+    return replace(series, name=f"{label}/{Vocabulary().series(series.raw_name)}", raw_name=raw)
+
+
+def _tables(document: object, path: tuple[str, ...]) -> Iterator[_Found]:
+    """Rows of every history in a document, with the keys above it."""
+    if isinstance(document, list):
+        rows = [flat(r) for r in document if isinstance(r, dict)]
+        if rows and len(rows) == len(document) and any(map(_is_row, rows)):
+            yield path, [dict(r) for r in rows]
+    elif isinstance(document, dict):
+        by_number = [(_NUMBERED.fullmatch(k), v) for k, v in document.items()]
+        if by_number and all(m and isinstance(v, dict) for m, v in by_number):
+            rows = [flat({"epoch": int(m[1]), **v}) for m, v in by_number if m]
+            if all(any(is_metric(k) for k in r) for r in rows):
+                yield path, [dict(r) for r in rows]
+            return
+        yield from ((path, rows) for rows in _columns(document))
+        if len(path) < _MAX_DEPTH:
+            for key, value in document.items():
+                if isinstance(value, dict) or (
+                    isinstance(value, list) and normalized(key) in _WRAPPERS | {"train", "val"}
+                ):
+                    yield from _tables(value, (*path, normalized(key)))
+
+
+def _is_row(row: Mapping[str, Any]) -> bool:
+    return is_log_row(row) and any(is_metric(k) or isinstance(v, float) for k, v in row.items())
+
+
+def _columns(document: Mapping[str, Any]) -> Iterator[list[dict[str, Any]]]:
+    """Rows from lists side by side, one group per length."""
+    lists = {k: v for k, v in _spread(document) if v and all(map(is_cell, v))}
+    if not any(_is_logged(k, v) for k, v in lists.items()):
+        return
+    for length in dict.fromkeys(map(len, lists.values())):
+        group = _with_axis({k: v for k, v in lists.items() if len(v) == length})
+        counted = any(axis(k) in ("step", "epoch") for k in group)
+        per_epoch = len(set(map(len, lists.values()))) == 1 and any(split_of(k) in ("val", "test") for k in group)
+        if any(not axis(k) for k in group):
+            yield [
+                {k: v[i] for k, v in group.items()} | ({"epoch": i + 1} if per_epoch and not counted else {})
+                for i in range(length)
+            ]
+
+
+def _with_axis(group: Mapping[str, list[Any]]) -> Mapping[str, list[Any]]:
+    """Lists of one length, with the steps or epochs of one split (`val_steps`) as the axis where there is no other."""
+    if any(axis(k) in ("step", "epoch") for k in group):
+        return group
+    renamed: dict[str, list[Any]] = {}
+    for key, values in group.items():
+        bare = without_split(key)
+        renamed.setdefault(bare if axis(bare) in ("step", "epoch") else key, values)
+    return renamed
+
+
+def _spread(document: Mapping[str, Any]) -> Iterator[tuple[str, list[Any]]]:
+    """The lists of a document; a list of records of one split (`val_metrics`) as one list per quantity."""
+    for key, value in document.items():
+        if isinstance(value, list):
+            split = split_of(key)
+            if split and value and all(isinstance(v, dict) for v in value):
+                names = dict.fromkeys(n for v in value for n in v)
+                yield from ((f"{split}/{n}", [v.get(n) for v in value]) for n in names)
+            else:
+                yield key, value
+
+
+def _is_logged(key: str, values: list[Any]) -> bool:
+    """A quantity that training logs; one that only its split names (`val_x`) not of whole numbers, as lists of ids."""
+    return is_known_quantity(key) or (is_metric(key) and any(isinstance(v, float | str) or v is None for v in values))
+
+
+def _scalars(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The document without its histories."""
+    kept = {}
+    for key, value in document.items():
+        if isinstance(value, dict) and any(True for _ in _tables(value, (key,))):
+            continue
+        if not isinstance(value, list):
+            kept[key] = value
+    return kept

@@ -1,0 +1,118 @@
+"""Logs of one JSON object a line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from mldiag.artifacts import Artifact
+from mldiag.errors import ReadError
+from mldiag.files import File
+from mldiag.readers import reader
+from mldiag.readers._columns import Table, flat, is_log_row
+from mldiag.readers._settings import recorded
+from mldiag.vocabulary import axis, is_metric, split_of
+
+FAST_FROM = 2**20
+"""Bytes from which msgspec's import (20 ms) pays for itself."""
+
+
+def head_objects(file: File) -> tuple[list[dict[str, Any]], int]:
+    """The JSON objects among the complete lines of the file's head, and how many such lines are something else."""
+    complete, cut, _ = file.head.decode(file.encoding, errors="replace").rpartition("\n")
+    lines = complete if cut and file.size > len(file.head) else file.head.decode(file.encoding, errors="replace")
+    objects, others = [], 0
+    for line in lines.split("\n"):
+        if text := line.strip().removeprefix("\ufeff"):
+            found = _object(text) if text.startswith("{") else None
+            if found is None:
+                others += 1
+            else:
+                objects.append(found)
+    return objects, others
+
+
+def _object(text: str) -> dict[str, Any] | None:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _is_log(file: File) -> bool:
+    """Nearly every line an object, and some of them records of a training log."""
+    objects, others = head_objects(file)
+    if file.name.lower().endswith((".jsonl", ".ndjson")):
+        if not objects:
+            return True  # the name promises lines of JSON; `read` says what is there instead
+    elif len(objects) < 2 or others > len(objects) / 10:
+        return False
+    return any(is_log_row(flat(o)) for o in objects)
+
+
+@reader("*.jsonl", "*.ndjson", "*.json", "*.log", "*.txt", matches=_is_log, priority=30, post=True)
+def jsonl(file: File) -> Iterator[Artifact]:
+    """Metric logs of one JSON object a line, ragged or not; bare NaN and Infinity are numbers.
+
+    One series per key, each with the steps, epochs and times of its own lines; nested objects join with `/`; a text
+    column `mode`, `split` or `phase` gives the split. Records before the first logged row that hold no metric are the
+    log's header: their scalars are settings. A last line without its line end is being written and is left out in
+    silence; other lines that are no JSON object are left out and counted.
+    """
+    table = Table(file, split=split_of(file.name.rsplit(".", 1)[0]))
+    lines = _lines(file)
+    bad: list[tuple[int, str]] = []
+    parse = _parser(file)
+    for index, line in enumerate(lines):
+        text = line.strip()
+        if not text:
+            continue
+        found = None if "\ufffd" in text else parse(text)
+        if not isinstance(found, dict):
+            if index < len(lines) - 1:
+                bad.append((index + 1, text[:40]))
+            continue
+        row = flat(found)
+        if is_log_row(row):
+            table.add(row, index + 1)
+        elif not len(table) and not any(axis(k) or is_metric(k) for k in row):
+            yield from recorded(found, file, line=index + 1)
+    yield from table.series()
+    yield from recorded(table.planned, file)
+    if bad:
+        line_number, start = bad[0]
+        reason = (
+            f"{len(bad):,} of {sum(map(bool, map(str.strip, lines))):,} lines are no JSON object, the first {start!r}"
+        )
+        raise ReadError(reason, line=line_number, partial=bool(len(table)))
+    if not len(table):
+        raise ReadError("the file is empty" if not file.size else "no line is a record of a training log")
+
+
+def _lines(file: File) -> list[str]:
+    # Split at newlines alone: U+2028 and the like may stand inside a JSON string.
+    return file.lenient_text.split("\n")
+
+
+def _parser(file: File) -> Callable[[str], object]:
+    def exact(text: str) -> object:
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError):
+            return None
+
+    if file.size < FAST_FROM:
+        return exact
+    import msgspec
+
+    decode = msgspec.json.Decoder().decode
+
+    def fast(text: str) -> object:
+        try:
+            return decode(text)
+        except (msgspec.MsgspecError, RecursionError):  # bare NaN and numbers like 1e999 among others
+            return exact(text)
+
+    return fast

@@ -1,0 +1,89 @@
+"""Configurations in TOML."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from mldiag.artifacts import Artifact, Role, SettingValue
+from mldiag.errors import ReadError
+from mldiag.files import File
+from mldiag.readers import reader
+from mldiag.readers._settings import flattened, is_record
+
+# Configurations of tools, not of runs.
+_FOREIGN = frozenset({
+    "pyproject.toml", "mldiag.toml", "cargo.toml", "ruff.toml", "pixi.toml", "pdm.toml", "uv.toml",
+    "rust-toolchain.toml",
+})  # fmt: skip
+
+_TABLE = re.compile(r"\s*\[([^\[\]]+)\]\s*(?:#.*)?$")
+_ENTRY = re.compile(r"\s*([\w\-.\"' ]+?)\s*=\s*(.*?)\s*$")
+_LINE = re.compile(r"line (\d+)")
+
+
+@reader("*.toml", matches=lambda file: file.name.lower() not in _FOREIGN)
+def toml_config(file: File) -> Iterator[Artifact]:
+    """Configurations in TOML. Tables join with dots; a value that stands on one line has its exact place."""
+    try:
+        document = _loads(file.text.replace("\r\n", "\n"))
+    except ValueError as error:
+        found = _LINE.search(str(error))
+        raise ReadError(f"not valid TOML: {str(error).lower()}", line=int(found[1]) if found else None) from error
+    except RecursionError as error:
+        raise ReadError("TOML is nested too deeply to be read") from error
+    spans = _places(file.text)
+    record = is_record(file)
+    for path, value in flattened(document):
+        name = ".".join(path)
+        span = spans.get(path)
+        place = file.source(*span, key=name) if span else file.at(key=name)
+        yield SettingValue(name, value, Role.FILE, place, record=record)
+
+
+def _places(text: str) -> dict[tuple[str, ...], tuple[int, int]]:
+    """Spans of the values that stand on the line of their key."""
+    spans: dict[tuple[str, ...], tuple[int, int]] = {}
+    table: tuple[str, ...] = ()
+    offset = 0
+    for line in text.split("\n"):
+        if header := _TABLE.match(line):
+            table = _keys(header[1])
+        elif (entry := _ENTRY.match(line)) and (value := _value(entry[2])):
+            start = offset + entry.start(2)
+            spans.setdefault((*table, *_keys(entry[1])), (start, start + len(value)))
+        offset += len(line) + 1
+    return spans
+
+
+def _loads(text: str) -> dict[str, Any]:
+    """The document. Raises `ValueError` (`tomllib.TOMLDecodeError`) for what is no TOML."""
+    import tomllib
+
+    return tomllib.loads(text)
+
+
+def _keys(dotted: str) -> tuple[str, ...]:
+    return tuple(k.strip().strip("\"'") for k in dotted.split("."))
+
+
+def _value(text: str) -> str | None:
+    """The longest start of a line's rest that is one TOML value, without the comment behind it."""
+    ends = [len(text), *(m.start() for m in re.finditer(r"\s*#", text))]
+    for end in ends:
+        try:
+            _loads(f"x = {text[:end]}")
+        except (ValueError, RecursionError):
+            continue
+        # A comment behind the value parses too, so the value alone is the shortest that does.
+        return min((text[:e] for e in ends if e <= end and _parses(text[:e])), key=len)
+    return None
+
+
+def _parses(text: str) -> bool:
+    try:
+        _loads(f"x = {text}")
+    except (ValueError, RecursionError):
+        return False
+    return True

@@ -1,0 +1,81 @@
+"""`trainer_state.json` of Hugging Face's Trainer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from mldiag.artifacts import Artifact
+from mldiag.errors import ReadError
+from mldiag.files import File
+from mldiag.readers import reader
+from mldiag.readers._columns import Table, flat
+from mldiag.readers._settings import recorded
+
+PLACEHOLDER_EPOCHS = 2**62
+"""A Trainer that counts by steps over an iterable data set stores 2**63 - 1 as `num_train_epochs`."""
+
+_CHECKPOINT = re.compile(r"(?:(.*)/)?checkpoint-(\d+)")
+_GLOBAL_STEP = re.compile(rb'"global_step"\s*:\s*(\d+)')
+_RECORDED = ("max_steps", "num_train_epochs", "train_batch_size", "global_step", "logging_steps", "eval_steps",
+             "save_steps", "num_input_tokens_seen", "total_flos", "best_metric", "best_global_step")  # fmt: skip
+
+
+@reader("trainer_state.json", priority=40, post=True)
+def trainer_state(file: File) -> Iterator[Artifact]:
+    """The state that Hugging Face's Trainer saves: `log_history` as series, the plan and the counters as records.
+
+    Every entry of `log_history` carries `step` and `epoch`. The closing summary (`train_runtime`, mean `train_loss`) is
+    no point of a curve: its numbers are records. Of several states of one run (one per checkpoint) only the one of
+    the largest step is read, since each repeats those before it.
+    """
+    if _superseded(file):
+        return
+    document = file.json
+    history = document.get("log_history") if isinstance(document, dict) else None
+    if not isinstance(history, list):
+        raise ReadError("no list `log_history`, which a trainer state has")
+    table = Table(file)
+    bad = 0
+    summary: dict[str, Any] = {}
+    for entry in history:
+        if not isinstance(entry, dict):
+            bad += 1
+        elif "train_runtime" in entry:
+            summary = {k: v for k, v in entry.items() if k not in ("step", "epoch")}
+        else:
+            table.add(flat(entry))
+    yield from table.series()
+    kept = {k: document[k] for k in _RECORDED if document.get(k) is not None}
+    epochs = kept.get("num_train_epochs")
+    if isinstance(epochs, int | float) and epochs >= PLACEHOLDER_EPOCHS:
+        del kept["num_train_epochs"]
+    yield from recorded(kept | summary, file)
+    if bad:
+        raise ReadError(f"{bad:,} of {len(history):,} entries of `log_history` are no objects", partial=True)
+
+
+def _superseded(file: File) -> bool:
+    """Whether another state of the same run is further: that of a later checkpoint, or the one above them."""
+    folder = file.path.rpartition("/")[0]
+    checkpoint = _CHECKPOINT.fullmatch(folder)
+    run = (file.root / (checkpoint[1] or "")) if checkpoint else file.root / folder
+    others = {
+        int(p.parent.name.rpartition("-")[2])
+        for p in run.glob("checkpoint-*/trainer_state.json")
+        if _CHECKPOINT.fullmatch(p.parent.name)
+    }
+    if checkpoint:
+        step = int(checkpoint[2])
+        above = _global_step(File(run, file.name)) if (run / file.name).is_file() else -1
+        return step <= above or step < max(others, default=step)
+    return _global_step(file) < max(others, default=-1)
+
+
+def _global_step(file: File) -> int:
+    try:
+        found = _GLOBAL_STEP.search(file.data)
+    except ReadError:
+        return -1
+    return int(found[1]) if found else -1

@@ -1,0 +1,166 @@
+"""Configurations in YAML."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from mldiag.artifacts import Artifact, Role, Scalar, SettingValue
+from mldiag.errors import ReadError
+from mldiag.files import File
+from mldiag.readers import reader
+from mldiag.readers._settings import MAX_DEPTH, MAX_LIST, TABLE_SIZE, is_record
+
+if TYPE_CHECKING:
+    import yaml
+
+SIZE_LIMIT = 4 * 2**20
+"""Larger documents are data (annotations, manifests), not configurations."""
+NESTING_LIMIT = 200
+"""Deeper nesting is refused before it is composed: libyaml's composer recurses on the C stack and would crash."""
+VALUES_LIMIT = 20_000
+"""More values than this come from aliases that repeat each other (a "billion laughs"), not from a person."""
+
+# Other tools' files; MLflow's meta.yaml and Hydra's own configuration are bookkeeping.
+_FOREIGN = frozenset({
+    "environment", "conda", "docker-compose", "compose", "mkdocs", "meta", "hydra", "overrides", "dvc", "python_env",
+    "codecov", "action", "cog", "pnpm-lock", "mlproject", "conda_env", "_config", "readthedocs",
+})  # fmt: skip
+_FLOAT = re.compile(r"[+-]?(\d[\d_]*)?\.?\d[\d_]*([eE][+-]?\d+)")
+
+
+def _is_config(file: File) -> bool:
+    return file.name.rsplit(".", 1)[0].lower() not in _FOREIGN and file.size <= SIZE_LIMIT
+
+
+@reader("*.yaml", "*.yml", matches=_is_config)
+def yaml_config(file: File) -> Iterator[Artifact]:
+    """Configurations in YAML, each value with its exact place.
+
+    Nested keys join with dots, every document of the file counts, anchors and merge keys are followed, W&B's `{value:
+    …, desc: …}` is unwrapped, unknown tags (`!!python/object`) are passed over. Values are YAML 1.1's, as PyYAML and
+    OmegaConf read them, with one exception: an unquoted `3e-4`, which YAML 1.1 calls a string, is the number, because
+    every trainer converts it or fails. A value that an alias shares has no span: editing it would change others.
+    """
+    if not file.size:
+        raise ReadError("the file is empty")
+    import yaml
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    text = file.text
+    try:
+        _refuse_deep(yaml.parse(text, loader))
+        documents = list(yaml.compose_all(text, loader))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "unreadable"
+        line = mark.line + 1 if mark else text.count("\n", 0, getattr(error, "position", 0)) + 1
+        raise ReadError(f"not valid YAML: {problem}", line=line) from error
+    except RecursionError as error:
+        raise ReadError("YAML is nested too deeply to be read") from error
+    walk = _Walk(file, is_record(file))
+    for document in documents:
+        if isinstance(document, yaml.MappingNode):
+            yield from walk.mapping(document, ())
+
+
+def _refuse_deep(events: Iterator[Any]) -> None:
+    depth = 0
+    for event in events:
+        kind = type(event).__name__
+        depth += kind.endswith(("MappingStartEvent", "SequenceStartEvent"))
+        depth -= kind.endswith(("MappingEndEvent", "SequenceEndEvent"))
+        if depth > NESTING_LIMIT:
+            raise ReadError(f"YAML nested more than {NESTING_LIMIT} levels deep", line=event.start_mark.line + 1)
+
+
+class _Walk:
+    """From nodes to settings."""
+
+    def __init__(self, file: File, record: bool) -> None:
+        from yaml.constructor import SafeConstructor
+
+        self._file = file
+        self._record = record
+        self._construct = SafeConstructor()
+        self._seen: set[int] = set()
+        self._budget = VALUES_LIMIT
+
+    def mapping(self, node: yaml.MappingNode, path: tuple[str, ...]) -> Iterator[SettingValue]:
+        pairs = self._pairs(node)
+        if path and self._is_table(pairs):
+            return
+        for key, value in pairs.items():
+            if key == "_wandb":
+                continue
+            self._budget -= 1
+            if self._budget < 0:
+                raise ReadError(f"more than {VALUES_LIMIT:,} values; aliases that repeat each other?", partial=True)
+            inner = self._unwrapped(value)
+            here = (*path, key)
+            kind = inner.id
+            if kind == "mapping":
+                if len(here) < MAX_DEPTH:
+                    yield from self.mapping(inner, here)
+            elif kind == "scalar":
+                yield self._setting(here, inner, self._scalar(inner), wrapped=inner is not value)
+            elif len(inner.value) <= MAX_LIST and all(n.id == "scalar" for n in inner.value):
+                found = tuple(self._scalar(n) for n in inner.value)
+                yield self._setting(here, inner, found, wrapped=inner is not value)
+
+    def _setting(
+        self, path: tuple[str, ...], node: yaml.Node, value: Scalar | tuple[Scalar, ...], *, wrapped: bool
+    ) -> SettingValue:
+        name = ".".join(path)
+        start, end = node.start_mark.index, node.end_mark.index
+        if id(node) in self._seen or start == end:
+            place = self._file.at(node.start_mark.line + 1, key=name)
+        else:
+            place = self._file.source(start, end, key=name)
+        self._seen.add(id(node))
+        return SettingValue(name, value, Role.FILE, place, record=self._record or wrapped)
+
+    def _pairs(self, node: yaml.MappingNode, depth: int = 0) -> dict[str, Any]:
+        """Keys as text, the last of duplicates; what `<<` merges in comes first and is overridden."""
+        merged: dict[str, Any] = {}
+        own: dict[str, Any] = {}
+        for key, value in node.value:
+            if key.id == "scalar" and key.tag == "tag:yaml.org,2002:merge" and depth < MAX_DEPTH:
+                for part in value.value if value.id == "sequence" else [value]:
+                    if part.id == "mapping":
+                        merged = {**self._pairs(part, depth + 1), **merged}
+            elif key.id == "scalar":
+                own[key.value] = value
+        return merged | own
+
+    @staticmethod
+    def _unwrapped(node: Any) -> Any:
+        if node.id != "mapping":
+            return node
+        keys = {k.value: v for k, v in node.value if k.id == "scalar"}
+        return keys["value"] if "value" in keys and set(keys) <= {"value", "desc"} else node
+
+    @staticmethod
+    def _is_table(pairs: dict[str, Any]) -> bool:
+        if pairs and all(k.isdigit() for k in pairs):
+            return True
+        return len(pairs) > TABLE_SIZE and len({(v.id, v.tag) for v in pairs.values()}) == 1
+
+    def _scalar(self, node: yaml.ScalarNode) -> Scalar:
+        kind = node.tag.rpartition(":")[2]
+        text = str(node.value)
+        try:
+            if kind == "null":
+                return None
+            if kind == "bool":
+                return bool(self._construct.construct_yaml_bool(node))
+            if kind == "int":
+                return int(self._construct.construct_yaml_int(node))
+            if kind == "float":
+                return float(self._construct.construct_yaml_float(node))
+        except (ValueError, KeyError):  # `!!int abc`
+            return text
+        if not node.style and _FLOAT.fullmatch(text):
+            return float(text.replace("_", ""))
+        return text
