@@ -1,13 +1,13 @@
 """Editors: one module per syntax. An editor turns a new value into text for the span a reader has marked.
 
-Each module has `replaced(file, source, value) -> Edit`, which keeps quoting, comments and alignment.
+Each module has `replaced(source, value) -> Edit`, which keeps quoting, comments and alignment.
 """
 
 from __future__ import annotations
 
 import importlib
 
-from mldiag.artifacts import Scalar, SettingValue
+from mldiag.artifacts import Launch, Scalar, SettingValue
 from mldiag.findings import Edit
 
 
@@ -25,3 +25,20 @@ def edit_setting(setting: SettingValue | None, value: Scalar) -> Edit | None:
     editor = importlib.import_module(f"mldiag.editors.{setting.syntax}")
     edit: Edit = editor.replaced(setting.source, value)
     return edit
+
+
+def add_flag(launch: Launch | None, flag: str, value: Scalar) -> Edit | None:
+    """The edit that appends a flag to a launch command, in the style of its script.
+
+    Args:
+        flag: with its dashes.
+        value: None for a bare switch.
+
+    Returns:
+        None where there is no launch, or the script does not say where its command ends.
+    """
+    if launch is None or launch.end is None:
+        return None
+    from mldiag.editors import shell
+
+    return shell.inserted(launch, flag, value)

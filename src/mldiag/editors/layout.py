@@ -1,0 +1,65 @@
+"""What every editor of text that people write has to keep: the style of a number, and the columns of what follows."""
+
+from __future__ import annotations
+
+import math
+import re
+from decimal import Decimal
+
+from mldiag.artifacts import Source
+from mldiag.findings import Edit
+
+_INTEGER = re.compile(r"[-+]?[\d_]+")
+_SCIENTIFIC = re.compile(r"[-+]?(\d+(?:\.\d*)?|\.\d+)([eE])([-+]?)(\d+)")
+_PLAIN_LIMIT = 12  # characters of a decimal fraction that people still write out (0.0000001234)
+
+
+def number(value: float, old: str) -> str:
+    """A number as a person would write it in the place of `old`.
+
+    Integers stay plain, with `_` between thousands where the old text had them. Fractions are in scientific notation
+    where the old text was, with its kind of exponent (`3e-4`, `1.0E-05`), and written out otherwise. Reading the
+    result gives exactly the value.
+    """
+    if isinstance(value, int) or (value.is_integer() and abs(value) < 1e15 and _INTEGER.fullmatch(old.strip())):
+        return f"{int(value):_}" if "_" in old.strip("_") else str(int(value))
+    if not math.isfinite(value) or value == 0:
+        return repr(value)
+    style = _SCIENTIFIC.fullmatch(old.strip())
+    plain = format(Decimal(repr(value)), "f")
+    if style is None and len(plain) <= _PLAIN_LIMIT:
+        return plain if "." in plain else f"{plain}.0"
+    sign, digits, power = Decimal(repr(value)).normalize().as_tuple()
+    assert isinstance(power, int)
+    power += len(digits) - 1
+    rest = "".join(map(str, digits[1:])) or ("0" if style is not None and "." in style[1] else "")
+    mantissa = f"{'-' if sign else ''}{digits[0]}" + (f".{rest}" if rest else "")
+    width = len(style[4]) if style is not None and style[4].startswith("0") else 1
+    plus = "+" if style is not None and style[3] == "+" else ""
+    mark = style[2] if style is not None else "e"
+    return f"{mantissa}{mark}{'-' if power < 0 else plus}{abs(power):0{width}d}"
+
+
+def replacement(source: Source, new: str, tail: re.Pattern[str]) -> Edit:
+    """The edit that puts `new` in the place of a value, and keeps what follows on the line in its column.
+
+    Where the value is followed by two or more spaces before a comment or a continuation, spaces are added or taken,
+    as long as two are left.
+
+    Args:
+        tail: matches what stands between the value and what is aligned: its first group closes the value (`),`), the
+            second is the spaces.
+    """
+    assert source.start is not None and source.end is not None and source.text is not None  # noqa: PT018
+    old, end = source.text, source.end
+    line, column = source.excerpt or "", (source.column or 1) - 1
+    if "\n" not in old and line[column : column + len(old)] == old:
+        found = tail.match(line[column + len(old) :])
+        grown = len(new) - len(old)
+        if found is not None and grown and len(found[2]) - grown >= 2:
+            # Spaces and brackets are one byte wide, or two in UTF-16, as ASCII text before them shows.
+            wide = 2 if old.isascii() and old and end - source.start == 2 * len(old) else 1
+            end += len(found[0]) * wide
+            old += found[0]
+            new += found[1] + " " * (len(found[2]) - grown)
+    return Edit(source.path, source.start, end, old, new)
