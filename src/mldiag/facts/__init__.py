@@ -1,4 +1,4 @@
-"""Derived views of a run: one file per fact, each a function from artifacts and other facts to a frozen dataclass.
+"""Derived views of a run: one file per fact, each a function from artifacts and other facts to a frozen struct.
 
 A fact that cannot be derived raises `NotApplicable` with the reason; a rule that needs it is then skipped with that
 reason. Formulas live here, with their source, so that two rules never compute the same thing twice.
@@ -6,19 +6,18 @@ reason. Formulas live here, with their source, so that two rules never compute t
 
 from __future__ import annotations
 
-import typing
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
-from mldiag.rules import Input, inputs_of
+from msgspec import Struct
+
+from mldiag.rules import Input, annotation, inputs_of
 
 Derive = Callable[..., Any]
 _MARK = "__mldiag_fact__"
 
 
-@dataclass(frozen=True)
-class Fact:
+class Fact(Struct, frozen=True):
     """A fact function; `type` is what it returns and what rules ask for."""
 
     type: type
@@ -36,11 +35,13 @@ def fact(function: Derive) -> Derive:
 
 
 def as_fact(function: Derive) -> Fact:
-    kind = typing.get_type_hints(function).get("return")
+    """The `Fact` of a marked function. Raises `TypeError` without a return type."""
+    kind = annotation(function, "return")
     if not isinstance(kind, type):
         raise TypeError(f"fact {function.__module__}.{function.__qualname__} needs a return type")
     return Fact(kind, function)
 
 
 def is_fact(value: object) -> bool:
+    """Whether a value is a function marked by `fact`."""
     return hasattr(value, _MARK)

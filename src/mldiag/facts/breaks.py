@@ -1,0 +1,87 @@
+"""Values that are NaN, infinite or null though a number was due, in the quantities that matter."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from msgspec import Struct
+
+from mldiag.artifacts import Metrics, Series, Settings
+from mldiag.facts import fact
+from mldiag.facts.curves import launches, split_at_broken
+from mldiag.vocabulary import Vocabulary
+
+
+class Break(Struct, frozen=True):
+    """One launch of a series that broke.
+
+    Attributes:
+        indices: positions in the series of the values that are no number, from the first that was due on.
+        due: values of the launch.
+        before: the last number before the break; None where there was none.
+        streak: values in a row that are no number, at the start of the break.
+        to_end: the launch ended with one.
+    """
+
+    series: Series
+    indices: tuple[int, ...]
+    due: int
+    before: float | None
+    streak: int
+    to_end: bool
+
+    @property
+    def null(self) -> bool:
+        """Every one of them was written as null, as strict JSON writers do with NaN (RFC 8259, section 6)."""
+        return set(self.indices) <= set(self.series.nulls)
+
+    @property
+    def share_done(self) -> float:
+        """Where in the log it broke, 0 to 1."""
+        return self.indices[0] / len(self.series)
+
+
+class Breaks(Struct, frozen=True):
+    """Every break of a loss, of the gradient norm and of the monitored metric, in the order of the series."""
+
+    items: tuple[Break, ...]
+
+
+@fact
+def breaks(metrics: Metrics, settings: Settings | None) -> Breaks:
+    """Looks at every launch of the series that a run depends on.
+
+    Left out: a part of a total loss, or a gradient norm, that was never a number while the train loss always was
+    (undefined or not measured); a held-out loss that holds only nulls beside such a train loss (never evaluated).
+    """
+    found = [b for series in _watched(metrics, settings) for b in _of(series)]
+    fine = "train/loss" in metrics and all(b.series.name != "train/loss" for b in found)
+    return Breaks(tuple(b for b in found if not (fine and _undefined(b))))
+
+
+def _watched(metrics: Metrics, settings: Settings | None) -> Iterator[Series]:
+    named = [settings.get(key) for key in ("monitor", "metric_for_best_model")] if settings is not None else []
+    monitored = {Vocabulary().series(name) for name in named if isinstance(name, str)}
+    for series in metrics:
+        quantity = series.name.partition("/")[2].partition("/")[0]
+        if quantity == "loss" or series.name == "grad_norm" or series.name in monitored:
+            yield series
+
+
+def _of(series: Series) -> Iterator[Break]:
+    for order in launches(series):
+        kept, broken = split_at_broken(series, order)
+        if broken is None:
+            continue
+        rest = list(order)[list(order).index(broken) :]
+        bad = tuple(i for i in rest if not math.isfinite(series.data[i]))
+        streak = next((k for k, i in enumerate(rest) if math.isfinite(series.data[i])), len(rest))
+        yield Break(series, bad, len(order), series.data[kept[-1]] if kept else None, streak, bad[-1] == rest[-1])
+
+
+def _undefined(found: Break) -> bool:
+    if found.before is not None:
+        return False
+    part = found.series.name == "grad_norm" or found.series.name.count("/") > 1
+    return part or len(found.series.nulls) == len(found.series)
