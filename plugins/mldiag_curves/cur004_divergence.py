@@ -1,0 +1,131 @@
+"""CUR004: the loss went back up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from mldiag.api import (
+    Curves,
+    Evidence,
+    Finding,
+    Fix,
+    NotApplicable,
+    Settings,
+    edit_setting,
+    rule,
+    stats,
+)
+
+
+@rule("CUR004", severity="error", explains=("CUR002", "CUR014"))
+def divergence(
+    curves: Curves,
+    settings: Settings | None,
+    *,
+    max_given_back: float = 0.5,
+    max_rise: float = 1.5,
+    min_rise_given_back: float = 0.15,
+    min_gain: float = 0.05,
+    errors: float = 4.0,
+    max_earlier_rise: float = 0.5,
+    min_points: int = 6,
+    lr_factor: float = 0.3,
+) -> Iterator[Finding]:
+    """The train loss rose for good: the end of the run gave back what had been gained.
+
+    ## What it checks
+    The median of the last tenth of the train loss (of three values at least) against the best median of a window of
+    the same size before it and the level of the first values. It has diverged when half of the gain is lost, when it
+    ends at 1.5 times its best level, or when it rose to that from the start. One bad value at the end, a spike that
+    recovers, and the bumps of a cyclic schedule do not count. Only values before the first NaN are looked at.
+
+    ## Why it matters
+    The weights at the end are worse than those of earlier, and more steps make them worse still.
+
+    ## Inputs
+    `train/loss`, else `val/loss`, any unit; `lr`.
+
+    ## Options
+    - `max_given_back`: share of the gain that was lost (0.5).
+    - `max_rise`: end / best level (1.5), where at least `min_rise_given_back` of the gain is lost (0.15).
+    - `min_gain`: gain / start that makes a share of it meaningful (0.05).
+    - `errors`: rise in standard errors of the levels (4).
+    - `max_earlier_rise`: rise before the best level / rise at the end, from which the loss swings instead (0.5).
+    - `min_points`: finite values (6).
+    - `lr_factor`: next rate / logged peak rate in the fix (0.3: about half an order of magnitude).
+
+    ## Fix
+    Unsafe: the learning rate is set to `lr_factor` of the logged peak, where the setting can be edited and is higher.
+    Shown otherwise.
+
+    ## When to ignore
+    The objective changed on purpose during the run (curriculum, a growing penalty). Losses of reinforcement and
+    adversarial training are not judged.
+
+    ## Source
+    Thresholds: measured on 262 labelled runs with a loss. Rates beyond the edge of stability diverge: Cohen et al.
+    2021, arXiv:2103.00065.
+    """
+    if curves.reinforcement or curves.adversarial:
+        raise NotApplicable(f"a loss beside {curves.reinforcement or curves.adversarial} does not measure progress")
+    curve = curves.require("train/loss", "val/loss", "test/loss")
+    if len(curve) < min_points:
+        raise NotApplicable(f"{len(curve)} finite losses; at least {min_points} are needed")
+    values = stats.binned(curve.values)
+    start = stats.median(values[: min(3, len(values) // 3)])
+    place, best = stats.best_level(values)
+    end = stats.tail_level(values)
+    rise, gain = end - best, start - best
+    window = stats.window_size(len(values), 0.1, 3)
+    if place >= 0.9 * len(values) or rise <= errors * stats.level_error(stats.noise(values), window):
+        return
+    lost = rise / gain if gain > min_gain * abs(start) else None
+    given_back = lost is not None and lost >= max_given_back
+    risen = best > 0 and end >= max_rise * best and (lost is None or lost >= min_rise_given_back)
+    if not (given_back or risen) or _largest_rise(values[: place + 1], window) >= max_earlier_rise * rise:
+        return
+    where = curve.place(place * len(curve) // len(values))
+    what = f", {100 * lost:.0f} % of what it had gained" if lost is not None else ""
+    lr = curves.get("lr")
+    evidence = [
+        Evidence("loss at the start", start, None, curve.source),
+        Evidence("best level", best, None, curve.source),
+        Evidence("loss at the end", end, max_rise * best if best > 0 else None, curve.source),
+        *([Evidence("share of the gain given back", lost, max_given_back)] if lost is not None else []),
+        Evidence("standard error of a level", stats.level_error(stats.noise(values), window)),
+        Evidence("logged values", len(curve)),
+    ]
+    if lr is not None:
+        evidence.append(Evidence("peak learning rate", max(lr.values), None, lr.source))
+    yield Finding(
+        f"{curve.name} fell from {start:.4g} to {best:.4g} around {where} and rose to {end:.4g} at the end{what}"
+        if lost is not None
+        else f"{curve.name} rose from {best:.4g} around {where} to {end:.4g} at the end",
+        at=curve.source,
+        evidence=tuple(evidence),
+        fix=_fix(settings, max(lr.values) if lr is not None else None, lr_factor),
+    )
+
+
+def _largest_rise(values: Sequence[float], window: int) -> float:
+    """The largest rise of the level of `window` values above an earlier one."""
+    lowest, largest = float("inf"), 0.0
+    for i in range(len(values) - window + 1):
+        level = stats.median(values[i : i + window])
+        lowest = min(lowest, level)
+        largest = max(largest, level - lowest)
+    return largest
+
+
+def _fix(settings: Settings | None, peak: float | None, factor: float) -> Fix:
+    """A lower rate, once: measured from the logged peak, so that a corrected setting is left alone."""
+    title = "lower the learning rate or lengthen the warm-up, and clip the gradient norm"
+    if settings is None or peak is None:
+        return Fix.show(title)
+    new = float(f"{factor * peak:.1g}")
+    stated = settings.get("lr", float)
+    if stated is None or stated <= new:
+        return Fix.show(title)
+    return Fix.unsafe(
+        f"lower the learning rate from {stated:g} to {new:g}", edit_setting(settings.effective("lr"), new)
+    )
