@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from mldiag.artifacts import Unread
+from mldiag.errors import BROKEN as BROKEN
+from mldiag.errors import FOUND as FOUND
+from mldiag.errors import OK as OK
 from mldiag.findings import Failed, Finding, Safety, Severity, Skipped
 
-OK, FOUND, BROKEN = 0, 1, 2
-"""Exit codes: nothing at or above the gate; findings at or above it; the work could not be done."""
+if TYPE_CHECKING:
+    from mldiag.rules import Rule
 
 
-@dataclass(frozen=True)
-class RunReport:
+class RunReport(Struct, frozen=True):
     """What the rules said about one run. Every rule is in exactly one of the four outcomes.
 
     Attributes:
@@ -33,19 +37,20 @@ class RunReport:
     files: int = 0
 
 
-@dataclass(frozen=True)
-class Report:
+class Report(Struct, frozen=True):
     """What one `mldiag check` found.
 
     Attributes:
         problems: one line each: why a path, a plugin or the whole audit could not be worked on.
         seconds: wall time of the audit.
+        rules: the rules that were loaded, for reporters that name or describe one which found nothing.
     """
 
     runs: tuple[RunReport, ...] = ()
     problems: tuple[str, ...] = ()
     seconds: float = 0.0
     version: str = ""
+    rules: tuple[Rule, ...] = ()
 
     @property
     def findings(self) -> Iterator[Finding]:
@@ -76,12 +81,52 @@ class Report:
         return OK
 
 
-@dataclass(frozen=True)
-class Style:
+class Node(Struct, frozen=True):
+    """A finding with the symptoms that are told under it.
+
+    Attributes:
+        also: findings it explains as well, which are told elsewhere.
+    """
+
+    finding: Finding
+    symptoms: tuple[Node, ...] = ()
+    also: tuple[Finding, ...] = ()
+
+
+def by_cause(findings: Sequence[Finding]) -> tuple[Node, ...]:
+    """Causes with their symptoms under them, the most severe first; every finding is in exactly one place.
+
+    A symptom of several causes is told under the first of them. Where findings explain each other in a circle, the most
+    severe is taken as the cause.
+    """
+    order = sorted(range(len(findings)), key=lambda i: findings[i].level.rank)
+    by_code: dict[str, list[int]] = {}
+    for i in order:
+        by_code.setdefault(findings[i].code, []).append(i)
+    told: set[int] = set()
+
+    def grown(i: int) -> Node:
+        explained = [j for code in findings[i].explains or () for j in by_code.get(code, ()) if j != i]
+        own = sorted({j for j in explained if j not in told}, key=order.index)
+        also = tuple(findings[j] for j in explained if j in told)
+        told.update(own)
+        return Node(findings[i], tuple(grown(j) for j in own), also)
+
+    nodes = []
+    for i in [*(i for i in order if not findings[i].explained_by), *order]:
+        if i not in told:
+            told.add(i)
+            nodes.append(grown(i))
+    return tuple(sorted(nodes, key=lambda node: node.finding.level.rank))
+
+
+class Style(Struct, frozen=True):
     """How a reporter for people may draw; machine formats ignore it.
 
     Attributes:
-        width: columns. `color`: ANSI colours are understood. `skipped`: list the skipped rules.
+        width: columns. `color`: ANSI colours are understood. `encoding`: what the text will be written in.
+        skipped: list the skipped and the clean rules. `verbose`: all there is to say about every finding.
+        quiet: findings only.
         fail_on: the gate, for the closing line.
     """
 
@@ -89,5 +134,7 @@ class Style:
     color: bool = False
     skipped: bool = False
     verbose: bool = False
+    quiet: bool = False
+    encoding: str = "utf-8"
     fail_on: Severity | None = Severity.ERROR
     options: dict[str, str] = field(default_factory=dict)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from mldiag.report import Report, Style
 
@@ -11,8 +12,7 @@ Render = Callable[[Report, Style], str]
 _MARK = "__mldiag_reporter__"
 
 
-@dataclass(frozen=True)
-class Reporter:
+class Reporter(Struct, frozen=True):
     """An output format; `name` is what `--format` takes."""
 
     name: str
@@ -30,8 +30,10 @@ def reporter(name: str) -> Callable[[Render], Render]:
 
 
 def as_reporter(render: Render) -> Reporter:
+    """The `Reporter` of a marked function."""
     return Reporter(getattr(render, _MARK), render)
 
 
 def is_reporter(value: object) -> bool:
+    """Whether a value is a function under `@reporter`."""
     return hasattr(value, _MARK)

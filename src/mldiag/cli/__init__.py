@@ -1,0 +1,144 @@
+"""The command line: one module per command, each with a click command named `command`.
+
+Commands are found by looking into this package. A command returns its exit code: 0 nothing at or above the gate, 1
+findings at or above it, 2 the work could not be done. stdout carries the result and nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import os
+import pkgutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mldiag import __version__
+from mldiag.errors import BROKEN as BROKEN
+from mldiag.errors import MldiagError
+
+if TYPE_CHECKING:
+    from mldiag.plugins import Plugins
+
+INTERRUPTED = 130
+"""128 + SIGINT, as shells count."""
+BROKEN_PIPE = 141
+"""128 + SIGPIPE: whoever read the output has left."""
+
+
+class Commands(click.Group):
+    """Imports a command's module when the command is asked for, and turns errors into exit codes."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(info.name for info in pkgutil.iter_modules(__path__))
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        command: click.Command = importlib.import_module(f"{__name__}.{cmd_name}").command
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except MldiagError as error:
+            complain(str(error))
+            return BROKEN
+        except BrokenPipeError:
+            # What is still buffered would fail again when the interpreter ends.
+            with contextlib.suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return BROKEN_PIPE
+
+    def main(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, *, standalone_mode: bool = True, **extra: Any
+    ) -> Any:
+        # What an audit builds lives until it ends; looking for garbage among it took a tenth of a small one.
+        gc.set_threshold(100_000)
+        if not standalone_mode:
+            return super().main(args, standalone_mode=False, **extra)
+        try:
+            code = super().main(args, standalone_mode=False, **extra)
+        except click.ClickException as error:
+            error.show()
+            code = error.exit_code
+        except click.Abort:
+            code = INTERRUPTED
+        except Exception:
+            # Python would end with 1, which means "findings"; an audit that broke down has found nothing.
+            import traceback
+
+            traceback.print_exc()
+            complain("this is a defect of mldiag; please report it with the lines above")
+            code = BROKEN
+        sys.exit(code or 0)
+
+
+def complain(message: str) -> None:
+    """One line on stderr, with nothing in it that acts on a terminal."""
+    from mldiag.terminal import escaped, write
+
+    with contextlib.suppress(BrokenPipeError):
+        write(f"mldiag: {escaped(message)}\n", sys.stderr)
+
+
+def rule_folders(paths: Sequence[Path], given: Sequence[Path]) -> list[Path]:
+    """The folders of rules to load: those given on the command line and those configured for the paths.
+
+    Raises:
+        SettingsError: a configuration that lies among the checked files names rules: nothing there is ever executed.
+    """
+    from mldiag import settings
+    from mldiag.errors import SettingsError
+
+    checked = [path.resolve() for path in paths]
+    folders = dict.fromkeys(given)
+    for path in paths:
+        config = settings.find(path)
+        for folder in config.rule_folders:
+            for place in (config.origin or folder, folder):
+                inside = next((c for c in checked if place.resolve().is_relative_to(c)), None)
+                if inside and folder not in given:
+                    raise SettingsError(
+                        f"{config.origin}: rule-folders names {folder}, but nothing that lies below a checked path "
+                        f"({inside}) is executed; pass --rules {folder} if you trust it"
+                    )
+            folders[folder] = None
+    return list(folders)
+
+
+def known_plugins(given: Sequence[Path]) -> Plugins:
+    """The plugins and rules as they hold for the current folder: for commands that look at rules, not at runs."""
+    from mldiag import settings
+    from mldiag.plugins import load
+
+    return load(dict.fromkeys((*given, *settings.find(Path.cwd()).rule_folders)))
+
+
+def words(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    """For an option that may be repeated or given several words separated by commas."""
+    return tuple(word.strip() for value in values for word in value.split(",") if word.strip())
+
+
+rules_option = click.option(
+    "--rules",
+    "rules",
+    multiple=True,
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Load the rules in the Python files of DIR as well; may be repeated.",
+)
+
+
+@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="mldiag", message="%(prog)s %(version)s")
+def main() -> None:
+    """Finds what is wrong with a training run from what it left behind, and writes the correction.
+
+    Exit codes: 0 nothing at or above the gate, 1 findings at or above it, 2 something could not be checked.
+    """
