@@ -1,0 +1,50 @@
+# On a fresh machine: `make demo` (core only; audits an example), `make test` (everything).
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+EXAMPLE := examples/versions/v5-transformer
+
+.PHONY: demo test lint check bench docs clean
+.DEFAULT_GOAL := demo
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "mldiag needs Python 3.11 or newer; try make PYTHON=python3.12")'
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.core: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "setting up $(VENV) (core only)"
+	@$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.all: $(VENV)/.core
+	@echo "setting up $(VENV) (all extras)"
+	@$(PIP) --editable '.[analysis,dev]'
+	@touch $@
+
+demo: $(VENV)/.core  ## audit the founding case
+	@$(BIN)/python -m mldiag check $(EXAMPLE); code=$$?; \
+	if [ $$code -ne 1 ]; then echo "expected exit code 1 (errors found), got $$code" >&2; exit 1; fi; \
+	echo; echo "exit code 1: errors were found, and a CI gate would stop this run."; \
+	echo "Next: $(BIN)/mldiag fix $(EXAMPLE)    (prints the correction as a diff)"
+
+test: $(VENV)/.all  ## every test
+	@$(BIN)/python -m pytest -n auto
+
+lint: $(VENV)/.all  ## format, lint, types, docs
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/python docs/build.py --check
+
+check: lint  ## lint and the fast tests
+	@$(BIN)/python -m pytest -n auto -m 'not slow'
+
+bench: $(VENV)/.all  ## benchmarks against peers
+	@$(BIN)/python benchmarks/cold_start.py
+
+docs: $(VENV)/.core  ## docs/rules/ from the rules' own pages
+	@$(BIN)/python docs/build.py
+
+clean:
+	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist

@@ -1,0 +1,117 @@
+"""The engine: four outcomes, causes before symptoms, suppression on the line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mldiag.plugins import Plugins, load
+from mldiag.report import RunReport
+from mldiag.testing import judge, outcome_of, write_files
+
+RULES = '''
+from mldiag.api import Evidence, Finding, Metrics, NotApplicable, Run, Samples, Settings, rule
+
+@rule("AAA001", severity="warning", pre=True, explains=("AAA002", "AAA003", "AAA009"))
+def bold_rate(settings: Settings):
+    """A learning rate above one."""
+    found = settings.effective("lr")
+    if found is None:
+        raise NotApplicable("no learning rate")
+    if found.value > 1:
+        yield Finding("the rate is above one", at=found.source)
+
+@rule("AAA002", severity="error")
+def rising_loss(metrics: Metrics):
+    """The loss ended above its start."""
+    loss = metrics.require("train/loss")
+    if loss.data[-1] > loss.data[0]:
+        yield Finding("the loss rose", at=loss.source, evidence=(Evidence("last", loss.data[-1]),))
+
+@rule("AAA003", severity="info")
+def spoken(samples: Samples):
+    """There are samples."""
+    yield Finding("something was said")
+
+@rule("AAA004", severity="error")
+def broken_rule(run: Run):
+    """A rule with a defect."""
+    raise ZeroDivisionError("a defect")
+
+@rule("AAA005", severity="error")
+def optional_input(run: Run, samples: Samples | None):
+    """Can do without samples."""
+    if samples is not None:
+        yield Finding("samples")
+'''
+
+
+@pytest.fixture(scope="module")
+def plugins(tmp_path_factory: pytest.TempPathFactory) -> Plugins:
+    folder = tmp_path_factory.mktemp("rules")
+    (folder / "rules.py").write_text(RULES)
+    return load([folder])
+
+
+def check(tmp_path: Path, plugins: Plugins, files: dict[str, str], *, pre: bool = False) -> RunReport:
+    write_files(tmp_path / "run", files)
+    return judge(tmp_path / "run", [r for c, r in plugins.rules.items() if c.startswith("AAA")], plugins, pre=pre)
+
+
+def outcomes(report: RunReport, plugins: Plugins) -> dict[str, str]:
+    return {c: outcome_of(r, report) for c, r in plugins.rules.items() if c.startswith("AAA")}
+
+
+HISTORY = '{"loss": [1.0, 2.0]}'
+
+
+def test_every_rule_ends_in_exactly_one_outcome(tmp_path: Path, plugins: Plugins) -> None:
+    report = check(tmp_path, plugins, {"history.json": HISTORY})
+    assert outcomes(report, plugins) == {
+        "AAA001": "skipped",
+        "AAA002": "found",
+        "AAA003": "skipped",
+        "AAA004": "failed",
+        "AAA005": "clean",
+    }
+
+
+def test_a_defect_in_a_rule_is_reported_and_the_others_go_on(tmp_path: Path, plugins: Plugins) -> None:
+    report = check(tmp_path, plugins, {"history.json": HISTORY})
+    assert [(f.code, f.error) for f in report.failed] == [("AAA004", "ZeroDivisionError: a defect")]
+    assert report.findings
+
+
+def test_a_skipped_rule_says_what_it_lacks(tmp_path: Path, plugins: Plugins) -> None:
+    report = check(tmp_path, plugins, {"history.json": HISTORY})
+    assert {s.code: s.reason for s in report.skipped}["AAA003"] == "no generated samples were found"
+
+
+def test_a_cause_comes_before_a_more_severe_symptom_and_names_only_what_was_found(
+    tmp_path: Path, plugins: Plugins
+) -> None:
+    report = check(tmp_path, plugins, {"history.json": HISTORY, "run.sh": "python train.py --lr 3\n"})
+    cause, symptom = report.findings
+    assert (cause.code, cause.explains) == ("AAA001", ("AAA002",))
+    assert (symptom.code, symptom.explained_by) == ("AAA002", ("AAA001",))
+    assert symptom.severity == "error"
+
+
+def test_stage_pre_looks_at_the_plan_only(tmp_path: Path, plugins: Plugins) -> None:
+    files = {"history.json": HISTORY, "run.sh": "python train.py --lr 3\n"}
+    report = check(tmp_path, plugins, files, pre=True)
+    assert [f.code for f in report.findings] == ["AAA001"]
+    assert "--stage pre" in report.skipped[0].reason
+
+
+@pytest.mark.parametrize("word", ["AAA001", "bold-rate", "XXX001, AAA001"])
+def test_a_comment_on_the_line_silences_the_rule(tmp_path: Path, plugins: Plugins, word: str) -> None:
+    report = check(tmp_path, plugins, {"run.sh": f"python train.py --lr 3  # mldiag: ignore[{word}]\n"})
+    assert not report.findings
+    assert [f.code for f in report.suppressed] == ["AAA001"]
+
+
+def test_a_comment_for_another_rule_silences_nothing(tmp_path: Path, plugins: Plugins) -> None:
+    report = check(tmp_path, plugins, {"run.sh": "python train.py --lr 3  # mldiag: ignore[AAA002]\n"})
+    assert [f.code for f in report.findings] == ["AAA001"]

@@ -1,0 +1,155 @@
+"""Plugins: a broken one costs only itself, and a duplicate is refused."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mldiag.audit import Request, audit
+from mldiag.errors import MldiagError
+from mldiag.plugins import load
+
+RULE = '''
+from mldiag.api import Finding, Settings, rule
+
+@rule("{code}", severity="warning")
+def {name}(settings: Settings, *, most: float = 1.0):
+    """A learning rate above one."""
+    if settings.require("lr", float) > most:
+        yield Finding("the learning rate is above one")
+'''
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder on the import path that can hold plugin modules and their entry points."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    before = set(sys.modules)
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        del sys.modules[name]
+
+
+def install(site: Path, name: str, source: str, *, module: str | None = None) -> None:
+    """Puts a plugin distribution with one entry point into `site`."""
+    module = module or name
+    (site / f"{module}.py").write_text(source)
+    info = site / f"{module}-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[mldiag]\n{name} = {module}\n")
+
+
+HOOK = """
+from mldiag.api import hookimpl
+from mldiag.rules import rules_of
+import sys
+
+@hookimpl
+def mldiag_rules():
+    return rules_of(sys.modules[__name__], "outside")
+"""
+
+
+def test_an_installed_plugin_adds_its_rules(site: Path) -> None:
+    install(site, "outside", RULE.format(code="OUT001", name="bold_rate") + HOOK)
+    loaded = load()
+    assert loaded.rules["OUT001"].name == "bold-rate"
+    assert not loaded.broken
+
+
+def test_a_plugin_that_fails_to_import_costs_only_itself(site: Path) -> None:
+    install(site, "broken", "import a_module_that_is_not_there\n")
+    install(site, "outside", RULE.format(code="OUT001", name="bold_rate") + HOOK)
+    loaded = load()
+    assert "OUT001" in loaded.rules
+    assert loaded.broken == [
+        "plugin broken was not loaded: ModuleNotFoundError: No module named 'a_module_that_is_not_there'"
+    ]
+
+
+def test_a_plugin_whose_hook_raises_half_way_costs_only_itself(site: Path) -> None:
+    hook = "def mldiag_rules():\n    yield from ()\n    raise OSError('disk')\n"
+    install(site, "late", f"from mldiag.api import hookimpl\n@hookimpl\n{hook}")
+    loaded = load()
+    assert loaded.rules
+    assert loaded.broken == ["plugin late was not loaded: OSError: disk"]
+
+
+def test_a_hook_that_does_not_exist_is_an_error_of_the_plugin(site: Path) -> None:
+    install(site, "typo", "from mldiag.api import hookimpl\n@hookimpl\ndef mldiag_rulez():\n    return []\n")
+    (broken,) = load().broken
+    assert "mldiag_rulez" in broken
+
+
+def test_a_code_that_is_taken_is_refused(site: Path) -> None:
+    install(site, "thief", RULE.format(code="CUR001", name="bold_rate") + HOOK)
+    loaded = load()
+    assert loaded.rules["CUR001"].name == "generalization-gap"
+    (broken,) = loaded.broken
+    assert "CUR001 bold-rate of plugin thief was refused" in broken
+
+
+def test_two_plugins_of_one_name_are_not_mixed_up(site: Path) -> None:
+    install(site, "outside", RULE.format(code="OUT001", name="bold_rate") + HOOK, module="first_module")
+    install(site, "outside", RULE.format(code="OUT002", name="bolder_rate") + HOOK, module="second_module")
+    loaded = load()
+    assert "OUT001" in loaded.rules
+    assert "OUT002" not in loaded.rules
+    assert "the name is taken by first_module" in loaded.broken[0]
+
+
+def test_a_rule_whose_parameter_has_no_type_is_refused_when_it_is_loaded(tmp_path: Path) -> None:
+    (tmp_path / "x.py").write_text(
+        RULE.format(code="OUT001", name="bold_rate").replace("settings: Settings", "settings")
+    )
+    loaded = load([tmp_path])
+    assert "OUT001" not in loaded.rules
+    assert "needs an artifact or fact type" in loaded.broken[0]
+
+
+def test_rules_are_loaded_from_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "out001_bold_rate.py").write_text(RULE.format(code="OUT001", name="bold_rate"))
+    rule = load([tmp_path]).rules["OUT001"]
+    assert dict(rule.options) == {"most": 1.0}
+    assert rule.summary == "A learning rate above one."
+
+
+def test_a_folder_of_rules_that_is_missing_or_holds_none_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(MldiagError, match="no such folder of rules"):
+        load([tmp_path / "absent"])
+    (tmp_path / "empty.py").write_text("")
+    with pytest.raises(MldiagError, match="no function under @rule"):
+        load([tmp_path])
+
+
+def test_an_unknown_rule_names_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(MldiagError, match="the nearest is generalization-gap"):
+        load().rule("generalisation-gap")
+
+
+def test_a_reader_that_breaks_costs_only_its_file(site: Path, tmp_path: Path) -> None:
+    source = """
+from mldiag.api import reader, hookimpl, as_reader
+
+@reader("*.odd", priority=9)
+def odd(file):
+    raise ZeroDivisionError("a defect")
+
+@hookimpl
+def mldiag_readers():
+    return [as_reader(odd)]
+"""
+    install(site, "odd_reader", source)
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "x.odd").write_text("1")
+    (run / "history.json").write_text('{"loss": [2.0, 1.0], "val_loss": [2.1, 1.1]}')
+    report = audit(Request((run,)), load())
+    (unread,) = report.runs[0].unread
+    assert "its reader broke, which is no fault of the file: ZeroDivisionError: a defect" in unread.reason
+    assert report.runs[0].clean
+    assert report.exit_code() == 2
