@@ -102,7 +102,7 @@ def test_the_diff_is_what_would_change_and_nothing_is_written(
     rules: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    before = tree(tmp_path)
+    before = tree(run)
     done = fix(rules, "run")
     assert done.stdout == (
         "--- a/run/config.yaml\n"
@@ -119,7 +119,7 @@ def test_the_diff_is_what_would_change_and_nothing_is_written(
         " warmup_steps: 400\n"
     )
     assert done.exit_code == 1
-    assert tree(tmp_path) == before
+    assert tree(run) == before
 
 
 def test_stderr_says_what_each_fix_does_and_what_is_held_back(rules: Path, run: Path) -> None:
