@@ -43,8 +43,9 @@ check: lint  ## lint and the fast tests
 bench: $(VENV)/.all  ## benchmarks against peers
 	@$(BIN)/python benchmarks/cold_start.py
 
-docs: $(VENV)/.core  ## docs/rules/ from the rules' own pages
+docs: $(VENV)/.all  ## what follows from the code: docs/rules/, docs/reading.md, examples/expected/
 	@$(BIN)/python docs/build.py
+	@MLDIAG_GOLDEN=write $(BIN)/python -m pytest tests/test_examples.py -k expected_output
 
 clean:
 	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist

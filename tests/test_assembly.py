@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mldiag.assembly import Parts, read_run
+from mldiag.assembly import read_run
 from mldiag.errors import NotApplicable
 from mldiag.files import Folder
 from mldiag.plugins import Plugins, load
@@ -30,8 +30,7 @@ def plugins() -> Plugins:
 
 def read(tmp_path: Path, plugins: Plugins, files: dict[str, str], *, pre: bool = False) -> Run:
     write_files(tmp_path, files)
-    parts = Parts(plugins.readers, plugins.facts, plugins.vocabulary)
-    return read_run(Folder(tmp_path, tuple(files)), "run", parts, pre=pre)
+    return read_run(Folder(tmp_path, tuple(files)), "run", plugins, pre=pre)
 
 
 def test_a_flag_goes_before_a_file_and_a_file_before_a_default(tmp_path: Path, plugins: Plugins) -> None:
@@ -108,3 +107,18 @@ def test_series_become_a_frame(tmp_path: Path, plugins: Plugins) -> None:
     assert isinstance(frame, pandas.DataFrame)
     assert frame[frame.series == "train/loss"].value.tolist() == [3, 2]
     assert frame.step.tolist() == [10, 20, 10, 20]
+
+
+def test_before_training_a_log_is_left_out_whatever_its_ending(tmp_path: Path, plugins: Plugins) -> None:
+    lines = '{"iteration": 19, "total_loss": 3.9, "lr": 0.1}\n{"iteration": 39, "total_loss": 2.9, "lr": 0.1}\n'
+    run = read(tmp_path, plugins, {"metrics.json": lines, "config.yaml": "lr: 0.1\n"}, pre=True)
+    assert (run.unread, list(run.files)) == ((), ["config.yaml"])
+
+
+def test_a_record_of_what_a_fix_has_changed_is_outdated(tmp_path: Path, plugins: Plugins) -> None:
+    files = {"run.sh": "python train.py --lr 3\n", "args.json": '{"lr": 3, "seed": 1, "epochs": 2}'}
+    write_files(tmp_path, files)
+    corrected = {"run.sh": b"python train.py --lr 1\n"}
+    found = read_run(Folder(tmp_path, tuple(files), corrected), "run", plugins).settings
+    assert [v.value for v in found.all("lr")] == [1]
+    assert found.get("seed") == 1

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
 from mldiag.diff import painted, unified
 from mldiag.terminal import Screen
 
@@ -31,7 +37,18 @@ def test_an_absolute_name_stands_below_a_and_b() -> None:
 
 
 def test_a_name_cannot_break_the_header() -> None:
-    assert unified(b"1", b"2", "a\n+++ b/etc/passwd")[0] == b"--- a/a\\n+++ b/etc/passwd\n"
+    assert unified(b"1", b"2", "a\n+++ b/etc/passwd")[0] == b'--- "a/a\\012+++ b/etc/passwd"\n'
+
+
+@pytest.mark.skipif(shutil.which("patch") is None, reason="patch is not installed")
+@pytest.mark.parametrize("name", ["a b.sh", "é b/run 日.sh", 'a"b\\c.sh', "a\tb.sh", "a\u202eb.sh", "-x.sh"])
+def test_patch_finds_the_file_whatever_its_name(name: str, tmp_path: Path) -> None:
+    file = tmp_path / name
+    file.parent.mkdir(exist_ok=True)
+    file.write_bytes(b"lr: 1\n")
+    diff = b"".join(unified(b"lr: 1\n", b"lr: 2\n", name))
+    subprocess.run(["patch", "-p1", "--quiet"], input=diff, cwd=tmp_path, check=True, timeout=60)
+    assert file.read_bytes() == b"lr: 2\n"
 
 
 def test_nothing_in_a_file_acts_on_the_terminal() -> None:

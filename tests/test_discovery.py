@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mldiag.discovery import discover
+from mldiag.discovery import MAX_DEPTH, MAX_FILES, discover
 from mldiag.errors import MldiagError
 from mldiag.testing import write_files
 
@@ -103,3 +103,43 @@ def test_a_folder_without_a_run_says_why(tmp_path: Path, files: tuple[str, ...],
 def test_a_missing_path_is_named() -> None:
     with pytest.raises(MldiagError, match="absent: no such file or folder"):
         discover(Path("absent"), takes)
+
+
+def test_a_link_to_nothing_is_told_from_a_missing_path(tmp_path: Path) -> None:
+    (tmp_path / "run").symlink_to(tmp_path / "gone")
+    with pytest.raises(MldiagError, match="run: a link that leads nowhere"):
+        discover(tmp_path / "run", takes)
+
+
+def test_links_in_a_circle_are_told_and_cost_only_themselves(tmp_path: Path) -> None:
+    (tmp_path / "circle.json").symlink_to("circle.json")
+    with pytest.raises(MldiagError, match=r"circle\.json: cannot be read: too many levels of symbolic links"):
+        discover(tmp_path / "circle.json", takes)
+    assert roots(tmp_path, "run.sh") == {".": {"run.sh", "circle.json"}}
+
+
+def test_what_is_neither_folder_nor_file_is_refused() -> None:
+    with pytest.raises(MldiagError, match="neither a folder nor a regular file"):
+        discover(Path("/dev/null"), takes)
+
+
+def test_a_folder_too_deep_to_be_followed_costs_only_itself(tmp_path: Path) -> None:
+    beyond = tmp_path.joinpath(*["d"] * (MAX_DEPTH + 1))
+    write_files(tmp_path, {"run.sh": "x", f"{beyond.relative_to(tmp_path)}/log.json": "x"})
+    lost: list[str] = []
+    (root,) = discover(tmp_path, takes, lost)
+    assert root.files == ("run.sh",)
+    assert lost == [f"{beyond}: was left out, as it lies more than {MAX_DEPTH} folders deep"]
+
+
+@pytest.mark.parametrize(("ending", "told"), [(".json", 1), (".png", 0)])
+def test_a_data_set_in_a_run_costs_only_itself(tmp_path: Path, ending: str, told: int) -> None:
+    data = tmp_path / "data"
+    write_files(tmp_path, {"run.sh": "x"})
+    data.mkdir()
+    for i in range(MAX_FILES + 1):
+        (data / f"{i}{ending}").touch()
+    lost: list[str] = []
+    (root,) = discover(tmp_path, takes, lost)
+    assert "run.sh" in root.files
+    assert [line.partition(":")[0] for line in lost] == [str(data)] * told

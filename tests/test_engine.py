@@ -112,6 +112,55 @@ def test_a_comment_on_the_line_silences_the_rule(tmp_path: Path, plugins: Plugin
     assert [f.code for f in report.suppressed] == ["AAA001"]
 
 
+def test_a_comment_in_a_log_silences_nothing(tmp_path: Path, plugins: Plugins) -> None:
+    log = '{"note": "# mldiag: ignore[AAA002]", "loss": [1.0, 2.0]}'
+    report = check(tmp_path, plugins, {"history.json": log})
+    assert [f.code for f in report.findings] == ["AAA002"]
+    assert not report.suppressed
+    assert not report.unused
+
+
+def unused(report: RunReport) -> list[tuple[str, str, str]]:
+    return [(str(u.at), u.rule, u.reason) for u in report.unused]
+
+
+def test_a_comment_that_silences_nothing_is_told_with_its_place(tmp_path: Path, plugins: Plugins) -> None:
+    script = "# what runs\npython train.py --lr 0.3  # mldiag: ignore[bold-rate]\n"
+    report = check(tmp_path, plugins, {"run.sh": script})
+    assert report.clean
+    assert unused(report) == [("run.sh:2", "bold-rate", "it found nothing there")]
+
+
+def test_of_a_comment_only_the_rules_that_silence_nothing_are_told(tmp_path: Path, plugins: Plugins) -> None:
+    report = check(tmp_path, plugins, {"run.sh": "python train.py --lr 3  # mldiag: ignore[aaa001, AAA005]\n"})
+    assert [f.code for f in report.suppressed] == ["AAA001"]
+    assert unused(report) == [("run.sh:1", "AAA005", "it found nothing there")]
+
+
+def test_a_comment_on_another_line_than_the_finding_silences_nothing_and_is_told(
+    tmp_path: Path, plugins: Plugins
+) -> None:
+    report = check(tmp_path, plugins, {"run.sh": "# mldiag: ignore[AAA001]\npython train.py --lr 3\n"})
+    assert [f.code for f in report.findings] == ["AAA001"]
+    assert unused(report) == [("run.sh:1", "AAA001", "it found nothing there")]
+
+
+def test_a_comment_with_a_typing_error_names_the_nearest_rule(tmp_path: Path, plugins: Plugins) -> None:
+    report = check(tmp_path, plugins, {"run.sh": "python train.py --lr 3  # mldiag: ignore[bold-rat]\n"})
+    assert unused(report) == [
+        ("run.sh:1", "bold-rat", "no rule has that code or name; did you mean 'bold-rate'?"),
+    ]
+
+
+@pytest.mark.parametrize("files", [{}, {"history.json": HISTORY}])
+def test_nothing_is_said_of_a_comment_for_a_rule_that_did_not_look(
+    tmp_path: Path, plugins: Plugins, files: dict[str, str]
+) -> None:
+    script = {"run.sh": "python train.py --lr 0.3  # mldiag: ignore[AAA003, rising-loss]\n"}
+    told = unused(check(tmp_path, plugins, script | files))
+    assert told == ([("run.sh:1", "rising-loss", "it found nothing there")] if files else [])
+
+
 def test_a_comment_for_another_rule_silences_nothing(tmp_path: Path, plugins: Plugins) -> None:
     report = check(tmp_path, plugins, {"run.sh": "python train.py --lr 3  # mldiag: ignore[AAA002]\n"})
     assert [f.code for f in report.findings] == ["AAA001"]

@@ -130,3 +130,17 @@ def test_the_baseline_has_no_error(plugins: Plugins) -> None:
 @pytest.mark.usefixtures("at_root")
 def test_both_versions_are_found_below_their_folder(plugins: Plugins) -> None:
     assert [run.path for run in checked(V4.parent, plugins).runs] == [str(V4), str(V5)]
+
+
+def test_the_readme_shows_what_the_demo_prints() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = re.search(r"```text\n(.*?)```", readme, re.DOTALL)
+    assert shown
+    expected = (ROOT / "examples" / "expected" / f"{V5.name}.txt").read_text(encoding="utf-8")
+    for part in shown[1].split("…\n"):
+        assert without_tally(part).strip() in without_tally(expected)
+
+
+def without_tally(text: str) -> str:
+    """Without how many rules had nothing to say, which every new rule changes."""
+    return re.sub(r"\d+ rules? clean, \d+ skipped", "", text)

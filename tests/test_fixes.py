@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from mldiag.artifacts import Unread
 from mldiag.errors import FixError
@@ -288,7 +287,7 @@ rewrites = st.lists(
 
 
 @given(st.text("abc", max_size=12), rewrites, st.booleans())
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=150)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
 def test_fixes_of_any_kind_settle_or_are_refused(
     tmp_path: Path, content: str, rewrites: list[Rewrite], unsafe: bool
 ) -> None:

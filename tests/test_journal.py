@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from mldiag import journal
 from mldiag.errors import FixError
@@ -456,7 +455,7 @@ files = st.dictionaries(
 
 
 @given(files, st.integers(1, 12))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 def test_any_batch_killed_anywhere_is_taken_back_byte_for_byte(
     tmp_path_factory: pytest.TempPathFactory,
     monkeypatch: pytest.MonkeyPatch,
@@ -488,7 +487,7 @@ cuts = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 4), st.text("xyz\n"
 
 
 @given(st.text("abc\n", min_size=1, max_size=40), cuts)
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 def test_fixes_that_were_applied_and_undone_leave_no_trace(
     tmp_path_factory: pytest.TempPathFactory, text: str, cuts: list[tuple[int, int, str]]
 ) -> None:

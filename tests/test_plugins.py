@@ -11,6 +11,7 @@ import pytest
 from mldiag.audit import Request, audit
 from mldiag.errors import MldiagError
 from mldiag.plugins import load
+from mldiag.report import Style
 
 RULE = '''
 from mldiag.api import Finding, Settings, rule
@@ -44,13 +45,11 @@ def install(site: Path, name: str, source: str, *, module: str | None = None) ->
 
 
 HOOK = """
-from mldiag.api import hookimpl
-from mldiag.rules import rules_of
-import sys
+from mldiag.api import hookimpl, rules_in
 
 @hookimpl
 def mldiag_rules():
-    return rules_of(sys.modules[__name__], "outside")
+    return rules_in(__name__)
 """
 
 
@@ -127,13 +126,87 @@ def test_a_folder_of_rules_that_is_missing_or_holds_none_is_an_error(tmp_path: P
 
 
 def test_an_unknown_rule_names_the_nearest(tmp_path: Path) -> None:
-    with pytest.raises(MldiagError, match="the nearest is generalization-gap"):
+    with pytest.raises(MldiagError, match="did you mean 'generalization-gap'"):
         load().rule("generalisation-gap")
+
+
+EVERYTHING = '''
+from msgspec import Struct
+from mldiag.api import (
+    Finding, Report, Role, Settings, SettingValue, Style, Windows, fact, facts_in, hookimpl, reader, readers_in,
+    reporter, reporters_in, rule, rules_in,
+)
+
+class Doubled(Struct, frozen=True):
+    rate: float
+
+@fact
+def doubled(settings: Settings) -> Doubled:
+    return Doubled(2 * settings.require("lr", float))
+
+@fact
+def windows(settings: Settings) -> Windows:
+    raise AssertionError("the core has this fact")
+
+@reader("*.rate")
+def rate(file):
+    """One learning rate."""
+    yield SettingValue("lerngeschwindigkeit", float(file.text), Role.FILE, file.at(1))
+
+@reporter("count")
+def count(report: Report, style: Style) -> str:
+    return f"{len(report.runs)} {[f.message for f in report.findings]}"
+
+@reporter("json")
+def json(report: Report, style: Style) -> str:
+    raise AssertionError("the core has this format")
+
+@rule("OUT001", severity="warning")
+def any_rate(found: Doubled):
+    """A rate."""
+    yield Finding(f"twice the rate is {found.rate:g}")
+
+@hookimpl
+def mldiag_readers():
+    return readers_in(__name__)
+
+@hookimpl
+def mldiag_facts():
+    return facts_in(__name__)
+
+@hookimpl
+def mldiag_reporters():
+    return reporters_in(__name__)
+
+@hookimpl
+def mldiag_rules():
+    return rules_in(__name__)
+
+@hookimpl
+def mldiag_vocabulary():
+    return {"lr": ["lerngeschwindigkeit"]}
+'''
+
+
+def test_a_plugin_adds_reader_fact_format_vocabulary_and_rule_and_replaces_none_of_the_core(
+    site: Path, tmp_path: Path
+) -> None:
+    install(site, "everything", EVERYTHING)
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "a.rate").write_text("0.25")
+    loaded = load()
+    assert loaded.broken == [
+        "fact Windows of plugin everything was refused: there is one already",
+        "format json of plugin everything was refused: there is one already",
+    ]
+    report = audit(Request((run,), select=("OUT",)), loaded)
+    assert loaded.reporters["count"].render(report, Style()) == "1 ['twice the rate is 0.5']"
 
 
 def test_a_reader_that_breaks_costs_only_its_file(site: Path, tmp_path: Path) -> None:
     source = """
-from mldiag.api import reader, hookimpl, as_reader
+from mldiag.api import reader, readers_in, hookimpl
 
 @reader("*.odd", priority=9)
 def odd(file):
@@ -141,7 +214,7 @@ def odd(file):
 
 @hookimpl
 def mldiag_readers():
-    return [as_reader(odd)]
+    return readers_in(__name__)
 """
     install(site, "odd_reader", source)
     run = tmp_path / "run"

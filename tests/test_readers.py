@@ -18,7 +18,6 @@ from typing import Any
 import pytest
 
 from mldiag.assembly import read_run
-from mldiag.audit import parts_of
 from mldiag.discovery import discover
 from mldiag.files import Folder
 from mldiag.plugins import Plugins, load
@@ -47,8 +46,8 @@ def plugins() -> Plugins:
 
 
 def read(root: Path, plugins: Plugins) -> Run:
-    (found,) = discover(root, lambda name: any(r.takes(name) for r in plugins.readers))
-    return read_run(Folder(found.folder, found.files), found.label, parts_of(plugins))
+    (found,) = discover(root, plugins.takes)
+    return read_run(Folder(found.folder, found.files), found.label, plugins)
 
 
 @pytest.mark.parametrize("case", cases())
@@ -71,7 +70,7 @@ def test_what_training_writes_is_left_alone_before_training(tmp_path: Path, plug
         "log.csv": "step,loss\n1,2\n",
     }
     write_files(tmp_path, {**logged, "config.yaml": "lr: 0.1\n"})
-    run = read_run(Folder(tmp_path, (*logged, "config.yaml")), "run", parts_of(plugins), pre=True)
+    run = read_run(Folder(tmp_path, (*logged, "config.yaml")), "run", plugins, pre=True)
     assert run.files == {"config.yaml": "yaml_config"}
     assert not run.unread
     assert [s.name for s in run.settings] == ["lr"]
@@ -80,7 +79,7 @@ def test_what_training_writes_is_left_alone_before_training(tmp_path: Path, plug
 def test_what_the_run_wrote_itself_is_a_record(tmp_path: Path, plugins: Plugins) -> None:
     names = ("hparams.yaml", "args.json", ".hydra/config.yaml", "config.yaml", "training_args.json")
     write_files(tmp_path, dict.fromkeys(names, '{"lr": 0.1}'))
-    run = read_run(Folder(tmp_path, names), "run", parts_of(plugins))
+    run = read_run(Folder(tmp_path, names), "run", plugins)
     assert {v.source.path for v in run.settings if v.record} == set(names) - {"config.yaml"}
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mldiag.audit import Request, audit
+from mldiag.findings import Finding
 from mldiag.plugins import Plugins, load
 from mldiag.report import Report
 
@@ -94,6 +97,37 @@ def test_planted_faults_are_found_by_their_own_rule(
     """At least as many as have artifacts in a format that is read."""
     found = [row["id"] for _, row in RUNS if fault in (row.get("faults") or []) and names & named(reports[row["id"]])]
     assert len(found) >= least
+
+
+def test_every_figure_of_a_message_follows_from_its_evidence(reports: dict[str, Report]) -> None:
+    """It is a number of the evidence, or the sum, difference, product or ratio of two, rounded as it is written."""
+    unproven = {
+        f.message: missing
+        for report in reports.values()
+        for f in report.findings
+        if (missing := [n for n in figures(_QUOTED.sub("", f.message)) if not follows(n, f)])
+    }
+    assert not unproven
+
+
+_QUOTED = re.compile(r'"[^"]*"')
+_FIGURE = re.compile(r"(?<![\w.])[-+]?\d+(?:,\d{3})*(?:\.\d+)?(?:e[-+]?\d+)?(?!\w)")
+
+
+def figures(text: str) -> list[str]:
+    return [n.replace(",", "") for n in _FIGURE.findall(text)]
+
+
+def follows(figure: str, finding: Finding) -> bool:
+    said = [x for e in finding.evidence for x in (e.label, e.value, e.limit) if x is not None]
+    known = {float(n) for x in said for n in (figures(x) if isinstance(x, str) else [str(x)])}
+    known = {x for x in known if math.isfinite(x)}
+    pairs = {y for a in known for b in known for y in (a + b, a - b, a * b, *((a / b, (a - b) / b) if b else ()))}
+    mantissa, _, exponent = figure.partition("e")
+    unit = 10.0 ** (int(exponent or 0) - len(mantissa.partition(".")[2]))
+    # Four digits are written of most numbers: 41653 steps in full, but 0.1234 and 1.234e+04.
+    tolerance = max(0.501 * unit, 5e-4 * abs(float(figure)) if len(mantissa) > 3 else 0)
+    return any(abs(scale * x - float(figure)) <= tolerance for x in known | pairs for scale in (1, 100, -1, -100))
 
 
 def named(report: Report) -> set[str]:

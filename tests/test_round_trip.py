@@ -6,19 +6,19 @@ import csv
 import io
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from mldiag.artifacts import Series, SettingValue
 from mldiag.errors import ReadError
 from mldiag.files import File
-from mldiag.plugins import readers_in
+from mldiag.parts import readers_in
 from mldiag.readers._columns import number
 from mldiag.readers._places import places
+from mldiag.readers.jsonl import json_object
 
 READERS = {r.name: r for r in readers_in("mldiag.readers")}
 OURS = (
@@ -31,8 +31,6 @@ OURS = (
     "toml_config",
     "samples_json",
 )
-
-UNHURRIED = settings(deadline=None)  # a busy machine is no reason to fail
 
 NUMBERS = st.floats(width=64)
 LOSSES = st.lists(st.tuples(NUMBERS, NUMBERS), min_size=1, max_size=30)
@@ -51,7 +49,6 @@ def same(got: Sequence[float], wanted: Sequence[float]) -> bool:
     )
 
 
-@UNHURRIED
 @given(LOSSES)
 def test_jsonl(rows: list[tuple[float, float]]) -> None:
     text = "".join(json.dumps({"step": n, "loss": a, "val_loss": b}) + "\n" for n, (a, b) in enumerate(rows, 1))
@@ -61,7 +58,6 @@ def test_jsonl(rows: list[tuple[float, float]]) -> None:
     assert list(found["loss"].step_data or ()) == list(range(1, len(rows) + 1))
 
 
-@UNHURRIED
 @given(LOSSES)
 def test_a_history_document(rows: list[tuple[float, float]]) -> None:
     document = {"loss": [a for a, _ in rows], "val_loss": [b for _, b in rows]}
@@ -71,7 +67,6 @@ def test_a_history_document(rows: list[tuple[float, float]]) -> None:
     assert list(found["loss"].epoch_data or ()) == list(range(1, len(rows) + 1))
 
 
-@UNHURRIED
 @given(LOSSES, st.sampled_from([",", ";", "\t", "|"]), st.booleans(), st.sampled_from(["\n", "\r\n"]), st.booleans())
 def test_a_table_with_any_delimiter(
     rows: list[tuple[float, float]], delimiter: str, quoted: bool, end: str, decimal_comma: bool
@@ -91,7 +86,6 @@ def test_a_table_with_any_delimiter(
     assert "note" not in found
 
 
-@UNHURRIED
 @given(LOSSES)
 def test_a_table_with_blanks_between_the_columns(rows: list[tuple[float, float]]) -> None:
     lines = ["# epoch loss val_loss", *(f"{n}   {a!r}  {b!r}" for n, (a, b) in enumerate(rows, 1))]
@@ -99,7 +93,6 @@ def test_a_table_with_blanks_between_the_columns(rows: list[tuple[float, float]]
     assert same(found["val_loss"].data, [b for _, b in rows])
 
 
-@UNHURRIED
 @given(st.lists(st.tuples(st.none() | NUMBERS, st.none() | NUMBERS), min_size=1, max_size=20))
 def test_a_ragged_table_keeps_every_value_with_its_step(rows: list[tuple[float | None, float | None]]) -> None:
     lines = ["step,train_loss,val_loss,lr"]
@@ -122,22 +115,48 @@ JSON = st.recursive(
 )
 
 
-@UNHURRIED
+def paths_of(value: object) -> Iterator[tuple[str | int, ...]]:
+    """The path of every value of a document, its own (empty) one first."""
+    yield ()
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, one in inner:
+        yield from ((key, *rest) for rest in paths_of(one))
+
+
 @given(JSON, st.sampled_from([None, 2]), st.booleans())
 def test_every_value_of_a_document_is_found_at_its_place(value: object, indent: int | None, ascii_only: bool) -> None:
     text = json.dumps(value, indent=indent, ensure_ascii=ascii_only)
-    for path, (start, end) in places(text).items():
+    found = places(text)
+    assert set(found) == set(paths_of(value))
+    for path, (start, end) in found.items():
         inner = value
         for key in path:
             inner = inner[key]  # type: ignore[index]
         assert json.dumps(json.loads(text[start:end])) == json.dumps(inner)
 
 
+@given(st.dictionaries(st.text(max_size=6), JSON, max_size=4), st.booleans())
+def test_a_line_of_json_is_the_object_that_python_reads(value: dict[str, object], ascii_only: bool) -> None:
+    line = json.dumps(value, ensure_ascii=ascii_only)
+    assert json.dumps(json_object(line)) == json.dumps(json.loads(line))
+
+
+@pytest.mark.parametrize(
+    "line", ['{"a": NaN}', '{"a": -Infinity}', '{"a": 1e999}', '{"a": "\\ud800"}', '{"a": 1, "a": 2}']
+)
+def test_what_python_writes_beyond_the_standard_is_read(line: str) -> None:
+    assert json.dumps(json_object(line)) == json.dumps(json.loads(line))
+
+
+@pytest.mark.parametrize("line", ["", "{", "[1]", "1", "null", "{'a': 1}", '{"a": 1} x', "[" * 10_000])
+def test_a_line_that_is_no_object_is_none(line: str) -> None:
+    assert json_object(line) is None
+
+
 KEYS = st.text("abcdeé", min_size=1, max_size=6).map(lambda k: f"k_{k}")
 SCALARS = st.booleans() | st.integers(-(10**9), 10**9) | st.floats(-1e9, 1e9) | st.text("abc é", max_size=6)
 
 
-@UNHURRIED
 @given(st.dictionaries(KEYS, st.dictionaries(KEYS, SCALARS, min_size=1, max_size=4), max_size=4))
 @pytest.mark.parametrize("name", ["config.json", "config.yaml"])
 def test_every_setting_is_read_with_the_span_of_its_value(name: str, config: dict[str, dict[str, object]]) -> None:
@@ -153,7 +172,7 @@ def test_every_setting_is_read_with_the_span_of_its_value(name: str, config: dic
         assert json.loads(file.data[start:end]) == setting.value
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.sampled_from(OURS), st.binary(max_size=300) | st.text(max_size=200).map(str.encode))
 def test_any_bytes_are_read_or_refused_with_a_reason(name: str, content: bytes) -> None:
     reader = READERS[name]
@@ -179,13 +198,12 @@ LOGLIKE = st.lists(
 )  # fmt: skip
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.sampled_from(OURS), LOGLIKE, st.sampled_from(["\n", "", " ", "\r\n"]))
 def test_any_mixture_of_pieces_is_read_or_refused_with_a_reason(name: str, pieces: list[str], joint: str) -> None:
     test_any_bytes_are_read_or_refused_with_a_reason.hypothesis.inner_test(name, joint.join(pieces).encode())  # type: ignore[attr-defined]
 
 
-@UNHURRIED
 @given(NUMBERS)
 def test_a_number_is_read_as_it_was_written(value: float) -> None:
     for written in (value, repr(value), f" {value!r} "):

@@ -12,8 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from mldiag.api import Finding, NotApplicable, Sample, Samples, Source
 from mldiag_samples.language import fold, languages, likeliest, lower_bound, read, tables

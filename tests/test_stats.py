@@ -9,8 +9,7 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from mldiag import stats
 
@@ -114,6 +113,12 @@ def test_the_best_level_is_no_lower_than_the_lowest_value(data: list[float]) -> 
 def test_a_single_lucky_value_is_not_the_best_level() -> None:
     data = [5.0, 4, 3, 0.1, 3, 2, 2, 2, 3, 3, 3, 3]
     assert stats.best_level(data) == (7, 2)
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=40))
+def test_the_largest_rise_of_single_values_is_that_of_the_best_pair(data: list[float]) -> None:
+    pairs = [b - a for i, a in enumerate(data) for b in data[i:]]
+    assert stats.largest_rise(data, 1) == max(pairs)
 
 
 @pytest.mark.parametrize("count", [3, 11, 51])

@@ -14,7 +14,8 @@ def sequence_exceeds_positions(positions: Positions, *, slack: int = 1) -> Itera
     ## What it checks
     The length of the sequences that are fed (`seq_len`, `block_size`, ...) against the rows of the table of absolute
     positions: as a checkpoint proves them, else as the source builds them, else as a configuration states them.
-    Rotary, sinusoidal, relative and biased positions have no table, and the rule is skipped.
+    Rotary, sinusoidal, relative and biased positions have no table, and the rule is skipped. RoBERTa and its kin keep
+    two rows for padding: their 514 rows hold 512 tokens.
 
     ## Why it matters
     Positions without a row fail, are clipped or wrap around, by framework: TensorFlow on a GPU returns zeros for an
@@ -46,6 +47,8 @@ def sequence_exceeds_positions(positions: Positions, *, slack: int = 1) -> Itera
         Evidence("position rows", rows, None, positions.rows_at, "position"),
         Evidence("positions without a row", length - rows, 0, None, "position"),
     ]
+    if positions.reserved:
+        evidence.append(Evidence("rows kept for padding", positions.reserved, at=positions.rows_at, unit="position"))
     if positions.built_at is not None:
         evidence.append(Evidence("line that builds the table", positions.built_at.line, at=positions.built_at))
     yield Finding(

@@ -14,6 +14,7 @@ from mldiag.api import (
     Settings,
     SettingValue,
     Severity,
+    as_count,
     edit_setting,
     rule,
 )
@@ -95,9 +96,9 @@ def _pair(settings: Settings) -> tuple[SettingValue, SettingValue]:
     heads = settings.effective("num_heads")
     if heads is None:
         raise NotApplicable(settings.ambiguous.get("num_heads", "no setting num_heads"))
-    if _key(heads)[1] not in _HEADS or not _whole(heads.value):
+    if _key(heads)[1] not in _HEADS or as_count(heads.value) is None:
         raise NotApplicable(f"num_heads at {heads.source} is not the number of heads of one attention layer")
-    widths = [v for v in settings.all("d_model") if _together(v, heads) and _key(v)[1] in _WIDTHS and _whole(v.value)]
+    widths = [v for v in settings.all("d_model") if _together(v, heads) and _key(v)[1] in _WIDTHS and as_count(v.value)]
     best = [v for v in widths if v.rank == widths[0].rank]
     if len({v.value for v in best}) != 1 or "d_model" in settings.ambiguous:
         raise NotApplicable("no single width belongs to these heads")
@@ -114,10 +115,6 @@ def _key(value: SettingValue) -> tuple[str, str]:
     """The block that a key lies in, and the key's last part as the file spells it."""
     block, _, last = (value.source.key or value.name).replace("/", ".").rpartition(".")
     return block, last.lower().lstrip("-").replace("-", "_")
-
-
-def _whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
 def _rotary(settings: Settings) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from mldiag.api import Edit, Evidence, Finding, Fix, Flag, NotApplicable, Option, Program, Vocabulary, rule
+from mldiag.api import Edit, Evidence, Finding, Fix, Flag, NotApplicable, Option, Origin, Program, Vocabulary, rule
 
 
 @rule("CFG006", severity="error", pre=True)
@@ -14,9 +14,9 @@ def unknown_flag(program: Program, *, min_similarity: float = 0.8) -> Iterator[F
     ## What it checks
     Every flag of the launch that stands for the run against the options that the program's parser declares. Only
     where the source shows the whole parser: not with `parse_known_args`, sub-commands or options added elsewhere.
-    What argparse understands is understood: an unambiguous beginning (`--seq` for `--seq_len`), `--no-x` of a
-    `BooleanOptionalAction`, short flags in one word (`-vq`, `-j8`). Flags of the launcher (`torchrun`, `accelerate`)
-    are not the program's.
+    What argparse understands is understood: an unambiguous beginning (`--seq` for `--seq_len`; click takes none),
+    `--no-x` of a `BooleanOptionalAction`, short flags in one word (`-vq`, `-j8`). Flags of the launcher (`torchrun`,
+    `accelerate`) are not the program's.
 
     ## Why it matters
     argparse ends the program with "unrecognized arguments" before the first step: in a queue, hours after the launch.
@@ -71,6 +71,8 @@ def _meant(written: str, known: Mapping[str, Option]) -> list[str]:
     """The flags that argparse takes a written one for: one when it is understood, several when it is ambiguous."""
     if written in known or written in ("-h", "--help"):
         return [written]
+    if any(o.origin is Origin.CLICK for o in known.values()):
+        known = {n: o for n, o in known.items() if not n.startswith("--")}  # click takes no beginnings of long options
     positive = "--" + written.removeprefix("--no-")
     if written.startswith("--no-") and positive in known and not known[positive].takes_value:
         return [written]

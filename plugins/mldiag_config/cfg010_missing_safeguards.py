@@ -23,7 +23,8 @@ def missing_safeguards(safeguards: Safeguards, *, warn_from: int = 3) -> Iterato
     above 0, or a callback), keeping the best checkpoint (`save_best_only`, `load_best_model_at_end`, or weights saved
     when a best value improves) and validation (a split, an evaluation, or a logged series). A setting of 0 counts as
     switched off. What neither settings nor source tell is not counted; where a part of the program's source is
-    missing, nothing is said, unless a framework's record names the arguments.
+    missing, nothing is said, unless a framework's record names the arguments. Reinforcement learning and adversarial
+    training are left out: no loss on held-out data tells when they are best.
 
     ## Why it matters
     Each costs a line or two. Without them one bad batch can ruin a run, overfitting goes on to the last epoch, and the
@@ -55,6 +56,7 @@ def missing_safeguards(safeguards: Safeguards, *, warn_from: int = 3) -> Iterato
         at=next((s.at for s in missing if s.at), None),
         evidence=(
             Evidence("missing safeguards", len(missing), warn_from),
+            Evidence("safeguards looked for", len(known)),
             *(Evidence(f"no {s.name}", 0, at=s.at) for s in missing),
         ),
         severity=Severity.WARNING if len(missing) >= warn_from else Severity.INFO,

@@ -82,7 +82,7 @@ def validation_rise(
     place, best = stats.best_level(values)
     end = stats.tail_level(values)
     rise, given_back = end - best, max(stats.head_level(values, least=1) - best, 0.0)
-    waited = len(values) - 1 - min(range(len(values)), key=values.__getitem__)
+    waited = len(values) - 1 - losses.best_at
     band = noise_bands * stats.noise(values)
     if rise <= band or rise < min_rise * abs(best) or rise < min_given_back * given_back:
         return
@@ -96,21 +96,22 @@ def validation_rise(
     severe = severe and (score is None or rise >= max_excused_rise * abs(best))
     name = losses.quantity
     yield Finding(
-        f"validation {name} rose from its best level {best:.4g} around {val.place(place)} to {end:.4g} at the end "
+        f"validation {name} rose from its best level {best:.4g} around {losses.place(place)} to {end:.4g} at the end "
         f"({100 * rise / abs(best):+.0f} %) while the train {name} fell from {train:.3g} to "
         f"{losses.end[0]:.3g}",
-        at=val.source,
+        at=val.at(-1),
         severity=Severity.ERROR if severe else Severity.WARNING,
         evidence=(
-            Evidence(f"best validation {name}", best, None, val.source),
-            Evidence(f"validation {name} at the end", end, best * (1 + min_rise), val.source),
+            Evidence(f"best validation {name}", best, None, losses.at(place)),
+            Evidence("best level around", losses.place(place), None, losses.at(place)),
+            Evidence(f"validation {name} at the end", end, best * (1 + min_rise), val.at(-1)),
             Evidence("rise / best", rise / abs(best), min_rise),
             Evidence("noise of an evaluation, standard deviation", band / noise_bands),
             Evidence(f"train {name} at the best evaluation", train, None, losses.train.source),
-            Evidence(f"train {name} at the end", losses.end[0], None, losses.train.source),
+            Evidence(f"train {name} at the end", losses.end[0], None, losses.train.at(-1)),
             Evidence("evaluations after the lowest", waited, min_evaluations),
             Evidence("evaluations", len(values)),
-            *([Evidence(f"{score.name} at the end", score.values[-1], None, score.source)] if score else []),
+            *([Evidence(f"{score.name} at the end", score.values[-1], None, score.at(-1))] if score else []),
         ),
         fix=_fix(stopping, settings, min_evaluations),
     )
@@ -118,8 +119,7 @@ def validation_rise(
 
 def _stopped_early(stopping: EarlyStopping | None, plan: Plan | None, waited: int, max_wait: int) -> bool:
     if stopping is not None:
-        # One more or less: some count the best evaluation itself, some stop after the next.
-        return waited <= max_wait if stopping.patience is None else abs(waited - stopping.patience) <= 1
+        return stopping.fired(waited) or (stopping.patience is None and waited <= max_wait)
     cut = plan is not None and plan.epochs is not None and plan.done_epochs is not None and not plan.finished
     return cut and waited <= max_wait
 

@@ -73,13 +73,13 @@ def non_finite(
         + (" from the first on" if first.before is None else f", first at {series.place(first.indices[0])}")
         + (f"; the last value before was {first.before:.4g}" if first.before is not None else "")
         + led
-        + (f"; so were {', '.join(others)}" if others else ""),
-        at=series.source,
+        + (f"; the same holds for {', '.join(others)}" if others else ""),
+        at=series.at(first.indices[0]),
         severity=Severity.ERROR if lasting else Severity.WARNING,
         evidence=(
             Evidence("values that are no number", count, 0, series.source),
             Evidence("points", first.due),
-            Evidence("first at", series.place(first.indices[0]), None, series.source),
+            Evidence("first at", series.place(first.indices[0]), None, series.at(first.indices[0])),
             *([Evidence("last value before", first.before)] if first.before is not None else []),
             *measured,
             *(

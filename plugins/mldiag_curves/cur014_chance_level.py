@@ -70,9 +70,9 @@ def chance_level(
     yield Finding(
         f"{curve.name} ended at {value:.4g}; a guess among {chance.classes:,} {_things(chance)} has {what} "
         f"{expected:.4g}",
-        at=curve.source,
+        at=curve.at(-1),
         evidence=(
-            Evidence(f"{curve.name} at the end", value, limit, curve.source),
+            Evidence(f"{curve.name} at the end", value, limit, curve.at(-1)),
             Evidence(f"{what} of a guess", expected, None, chance.source),
             Evidence(chance.name, chance.classes, None, chance.source),
             Evidence("values", len(curve)),

@@ -25,7 +25,10 @@ _WORD_LOOP = 20
 
 _WORD = re.compile(r"\w+|[^\w\s]")
 _PLURAL = {"character": "characters", "word or sign": "words and signs"}
-_SPECIAL = re.compile(r"<[^<>\s]{1,30}>|\[[A-Z]{2,10}\]|\x00")
+_SPECIAL = re.compile(
+    r"<\|[^<>\s]{1,30}\|>|</?s>|<(?:pad|eos|bos|unk|end|eot|unused)\w*>|\[(?:PAD|EOS|BOS|SEP|CLS|UNK|END|MASK)\]|\x00",
+    re.IGNORECASE,
+)
 _DOUBLED = re.compile(r"(?=([^\W\d_]{2,}?)\1)")
 _LONGEST_WORD = 40
 """Letters of a word that are looked at: text without blanks is one word of any length."""
@@ -97,7 +100,7 @@ def repetition(
     """
     judged = [j for s in samples if (j := _judge(s, max_coverage, max_blank_coverage, min_repeats, min_characters))]
     if not judged:
-        raise NotApplicable(f"no sample has {min_characters} characters")
+        raise NotApplicable(f"no sample has {min_characters} characters besides padding and end tokens")
     yield from _loops(judged, warn_share, error_share)
     yield from _fragments(judged, max_doubled)
 

@@ -70,7 +70,8 @@ def broken_words(
     - `code_symbols` (share of the visible characters, 0.05): brackets, operators and quotes above which it does.
     - `min_words` (words, 12): fewer judged words prove nothing.
     - `max_bits` (bits a letter, 4.0): letters less like a known language's than this are taken for an unknown language,
-      unless the prompts are prose and most of the output mixes letters with digits and symbols.
+      unless the prompts are prose in that language and the output has as many of its function words as fluent text, or
+      mostly mixes letters with digits and symbols.
     - `max_bits_unprompted` (bits a letter, 3.8): the same without prompts in a known language.
 
     ## When to ignore
@@ -142,7 +143,10 @@ def _can_be_judged(texts: Sequence[str], whole: Reading, min_words: int) -> Coun
     _, share = likeliest(whole.words, own)
     foreign, foreign_share = likeliest(whole.words, languages().keys() - own)
     if foreign_share >= max(_FOREIGN_SHARE, share + _FOREIGN_LEAD):
-        raise NotApplicable(f"the samples are in {foreign.name}, for which there is no table of letters")
+        raise NotApplicable(
+            f"the samples have the function words of {foreign.name} ({100 * foreign_share:.0f} %), "
+            "for which there is no table of letters"
+        )
     return letters
 
 
@@ -167,7 +171,8 @@ def _meant(
         home = languages()[nearest]
         share = function_share(whole.words, home)
     outside = sum(n for c, n in letters.items() if not c.isascii() and c not in _ACCENTED) / letters.total()
-    unlike = surprise[nearest] > (max_bits if as_asked else unprompted) or outside > _FOREIGN_LETTERS
+    strange = surprise[nearest] > (max_bits if as_asked else unprompted) and not (as_asked and share >= _FLUENT)
+    unlike = strange or outside > _FOREIGN_LETTERS
     if unlike or (not as_asked and share < _SOME):
         raise NotApplicable(
             f"the samples are not like a known language ({surprise[nearest]:.1f} bits a letter, "

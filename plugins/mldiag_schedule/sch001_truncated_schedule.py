@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mldiag.api import Amount, Evidence, Finding, Fix, LrCurve, NotApplicable, Plan, Settings, edit_setting, rule
+from mldiag.api import (
+    Amount,
+    Evidence,
+    Finding,
+    Fix,
+    LrCurve,
+    NotApplicable,
+    Plan,
+    Settings,
+    Severity,
+    edit_setting,
+    rule,
+)
 
 # Schedules whose `decay_steps` is their length; for an exponential decay it is only the scale of one step down.
 _ENDS = ("cos", "lin", "poly")
@@ -24,7 +36,8 @@ def truncated_schedule(
 
     ## What it checks
     `total_steps` against epochs × steps per epoch; the length of the decay against the steps that will run, as stated,
-    or as the logged rates of a complete run were heading for it.
+    or as the logged rates of a complete run were heading for it. Where only the log tells the steps of an epoch, it is
+    an information: epochs and steps may then be two limits, of which the lower is meant.
 
     ## Why it matters
     A run cut at 12 % of its steps has seen 12 % of its data, and a schedule that is longer than the run never reaches
@@ -76,6 +89,9 @@ def _short_total(plan: Plan, min_share: float) -> list[Finding] | None:
     share = total.value / meant.value
     if share >= min_share:
         return []
+    # Who states steps per epoch, or the data they follow from, means the product; else the lower limit may be meant.
+    limits = each.setting is None and each.how == "the log"
+    title = f"set total_steps to {meant.value:,.0f}, which is {meant.how}"
     finding = Finding(
         f"the schedule plans {total.value:,.0f} of the {meant.value:,.0f} steps that {epochs.value:,g} epochs of "
         f"{each.value:,.0f} steps make: {100 * share:.1f} %",
@@ -87,10 +103,9 @@ def _short_total(plan: Plan, min_share: float) -> list[Finding] | None:
             Evidence("steps per epoch", each.value, at=each.source, unit="step"),
             Evidence("planned / derived", share, min_share),
         ),
-        fix=Fix.safe(
-            f"set total_steps to {meant.value:,.0f}, which is {meant.how}",
-            edit_setting(total.setting, int(meant.value)),
-        ),
+        severity=Severity.INFO if limits else None,
+        explains=() if limits else None,
+        fix=Fix.show(title) if limits else Fix.safe(title, edit_setting(total.setting, int(meant.value))),
     )
     return [finding]
 
@@ -151,6 +166,5 @@ def _is_length(decay: Amount, settings: Settings | None) -> bool:
     schedule = str(settings.get("lr_schedule") or "").lower() if settings else ""
     if "const" in schedule or (settings is not None and settings.get("decay_lr", bool) is False):
         return False
-    key = (decay.source.key or "") if decay.source else ""
-    ambiguous = key.lstrip("-").rsplit(".", 1)[-1].replace("-", "_") == "decay_steps"
+    ambiguous = decay.setting is not None and decay.setting.key == "decay_steps"
     return not ambiguous or any(word in schedule for word in _ENDS)

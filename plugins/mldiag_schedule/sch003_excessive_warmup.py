@@ -68,6 +68,7 @@ def excessive_warmup(
             at=lr.curve.source,
             evidence=(
                 Evidence("peak at / run", lr.peak_share, max_peak, lr.curve.source),
+                Evidence("peak at", lr.axis[lr.peak], at=lr.curve.source, unit=lr.unit),
                 Evidence("peak lr", lr.values[lr.peak], at=lr.curve.source),
                 Evidence("first lr", lr.values[0], at=lr.curve.source),
                 Evidence("last lr", lr.values[-1], at=lr.curve.source),

@@ -6,135 +6,67 @@ imports only this module goes on working.
 
 from __future__ import annotations
 
-from mldiag import stats
+from mldiag import stats as stats
 from mldiag.artifacts import (
-    Build,
-    Call,
-    Flag,
-    Launch,
-    Metrics,
-    Option,
-    Origin,
-    Program,
-    PythonSource,
-    Role,
-    Sample,
-    Samples,
-    Scalar,
-    Series,
-    Settings,
-    SettingValue,
-    Source,
-    Unread,
-    floats,
+    Build as Build,
+    Call as Call,
+    Flag as Flag,
+    Launch as Launch,
+    Metrics as Metrics,
+    Option as Option,
+    Origin as Origin,
+    Program as Program,
+    PythonSource as PythonSource,
+    Role as Role,
+    Sample as Sample,
+    Samples as Samples,
+    Scalar as Scalar,
+    Series as Series,
+    Settings as Settings,
+    SettingValue as SettingValue,
+    Source as Source,
+    Unread as Unread,
+    as_count as as_count,
+    as_number as as_number,
+    floats as floats,
 )
-from mldiag.editors import add_flag, edit_setting
-from mldiag.errors import MldiagError, NotApplicable, ReadError
-from mldiag.facts import Fact, as_fact, fact
-from mldiag.facts.batching import Batching, Reading, Unit
-from mldiag.facts.breaks import Break, Breaks
-from mldiag.facts.budget import Budget
-from mldiag.facts.chance import Chance
-from mldiag.facts.conflicts import Conflict, ConflictKind, Conflicts
-from mldiag.facts.curves import Curve, Curves, is_bounded_score
-from mldiag.facts.early_stopping import EarlyStopping
-from mldiag.facts.loss_pair import LossPair, Pair, ScorePair
-from mldiag.facts.lr_curve import LrCurve
-from mldiag.facts.parameters import Parameters
-from mldiag.facts.plan import Amount, Plan
-from mldiag.facts.positions import Positions
-from mldiag.facts.safeguards import Safeguard, Safeguards
-from mldiag.facts.training_source import TrainingSource
-from mldiag.facts.windows import Windows
-from mldiag.files import File
-from mldiag.findings import Edit, Evidence, Finding, Fix, Safety, Severity
-from mldiag.hooks import hookimpl
-from mldiag.plugins import facts_in, readers_in, reporters_in, rules_in
-from mldiag.readers import Reader, as_reader, reader
-from mldiag.report import Report, RunReport, Style
-from mldiag.reporters import Reporter, as_reporter, reporter
-from mldiag.rules import Rule, rule
-from mldiag.run import Run
-from mldiag.vocabulary import Vocabulary
-
-__all__ = [
-    "Amount",
-    "Batching",
-    "Break",
-    "Breaks",
-    "Budget",
-    "Build",
-    "Call",
-    "Chance",
-    "Conflict",
-    "ConflictKind",
-    "Conflicts",
-    "Curve",
-    "Curves",
-    "EarlyStopping",
-    "Edit",
-    "Evidence",
-    "Fact",
-    "File",
-    "Finding",
-    "Fix",
-    "Flag",
-    "Launch",
-    "LossPair",
-    "LrCurve",
-    "Metrics",
-    "MldiagError",
-    "NotApplicable",
-    "Option",
-    "Origin",
-    "Pair",
-    "Parameters",
-    "Plan",
-    "Positions",
-    "Program",
-    "PythonSource",
-    "ReadError",
-    "Reader",
-    "Reading",
-    "Report",
-    "Reporter",
-    "Role",
-    "Rule",
-    "Run",
-    "RunReport",
-    "Safeguard",
-    "Safeguards",
-    "Safety",
-    "Sample",
-    "Samples",
-    "Scalar",
-    "ScorePair",
-    "Series",
-    "SettingValue",
-    "Settings",
-    "Severity",
-    "Source",
-    "Style",
-    "TrainingSource",
-    "Unit",
-    "Unread",
-    "Vocabulary",
-    "Windows",
-    "add_flag",
-    "as_fact",
-    "as_reader",
-    "as_reporter",
-    "edit_setting",
-    "fact",
-    "facts_in",
-    "floats",
-    "hookimpl",
-    "is_bounded_score",
-    "reader",
-    "readers_in",
-    "reporter",
-    "reporters_in",
-    "rule",
-    "rules_in",
-    "stats",
-]
+from mldiag.editors import add_flag as add_flag, edit_setting as edit_setting
+from mldiag.errors import MldiagError as MldiagError, NotApplicable as NotApplicable, ReadError as ReadError
+from mldiag.facts import Fact as Fact, fact as fact
+from mldiag.facts.batching import Batching as Batching, Reading as Reading, Unit as Unit
+from mldiag.facts.breaks import Break as Break, Breaks as Breaks
+from mldiag.facts.budget import Budget as Budget
+from mldiag.facts.chance import Chance as Chance
+from mldiag.facts.conflicts import Conflict as Conflict, ConflictKind as ConflictKind, Conflicts as Conflicts
+from mldiag.facts.curves import Curve as Curve, Curves as Curves, is_bounded_score as is_bounded_score
+from mldiag.facts.early_stopping import EarlyStopping as EarlyStopping
+from mldiag.facts.loss_pair import LossPair as LossPair, Pair as Pair, ScorePair as ScorePair
+from mldiag.facts.lr_curve import LrCurve as LrCurve
+from mldiag.facts.parameters import Parameters as Parameters
+from mldiag.facts.plan import Amount as Amount, Plan as Plan
+from mldiag.facts.positions import Positions as Positions
+from mldiag.facts.safeguards import Safeguard as Safeguard, Safeguards as Safeguards
+from mldiag.facts.training_source import TrainingSource as TrainingSource
+from mldiag.facts.windows import Windows as Windows
+from mldiag.files import File as File
+from mldiag.findings import (
+    Edit as Edit,
+    Evidence as Evidence,
+    Finding as Finding,
+    Fix as Fix,
+    Safety as Safety,
+    Severity as Severity,
+)
+from mldiag.hooks import hookimpl as hookimpl
+from mldiag.parts import (
+    facts_in as facts_in,
+    readers_in as readers_in,
+    reporters_in as reporters_in,
+    rules_in as rules_in,
+)
+from mldiag.readers import Reader as Reader, reader as reader
+from mldiag.report import Report as Report, RunReport as RunReport, Style as Style
+from mldiag.reporters import Reporter as Reporter, reporter as reporter
+from mldiag.rules import Rule as Rule, rule as rule
+from mldiag.run import Run as Run
+from mldiag.vocabulary import Vocabulary as Vocabulary

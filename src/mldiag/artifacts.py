@@ -6,6 +6,8 @@ artifacts together in `facts/`, what is wrong in the plugins.
 
 from __future__ import annotations
 
+import math
+import re
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
@@ -15,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from msgspec import Struct, field
 
 from mldiag.errors import NotApplicable
+from mldiag.vocabulary import normalized
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,6 +66,7 @@ class Series(Struct, frozen=True):
         step_data, epoch_data, time_data: optimizer step, epoch (may be fractional) and wall time in seconds at each
             value, or None where the file does not say.
         nulls: positions whose value is an explicit null (JSON `null`), kept as NaN in `data`.
+        lines: 1-based line of each value, or None where the file does not say or has it all on one.
     """
 
     name: str
@@ -73,9 +77,16 @@ class Series(Struct, frozen=True):
     epoch_data: array[float] | None = None
     time_data: array[float] | None = None
     nulls: tuple[int, ...] = ()
+    lines: array[int] | None = None
 
     def __len__(self) -> int:
         return len(self.data)
+
+    def at(self, index: int) -> Source:
+        """The place of one value, as far as it is known; else that of the series."""
+        if self.lines is None or self.lines[index] == self.source.line:
+            return self.source
+        return Source(self.source.path, self.lines[index], key=self.source.key)
 
     @property
     def values(self) -> NDArray[np.float64]:
@@ -209,6 +220,11 @@ class SettingValue(Struct, frozen=True):
         """Lower takes effect first: flag, file, default; what the run recorded of itself goes before a default."""
         return _PRECEDENCE[self.role] + (self.record and self.role is Role.FILE)
 
+    @property
+    def key(self) -> str:
+        """The last part of the key as the file spells it, in lower case with underscores (`num_train_epochs`)."""
+        return normalized(re.split(r"[./]", self.source.key or self.name)[-1])
+
 
 _PRECEDENCE = {Role.FLAG: 0, Role.FILE: 1, Role.LOG: 3, Role.DEFAULT: 4, Role.CHECKPOINT: 5}
 
@@ -275,6 +291,22 @@ class Settings(Struct, frozen=True, dict=True):
         return None if found is None else found.source
 
 
+def as_number(value: object) -> float | None:
+    """A finite number, also one written as text (YAML 1.1 calls `3e-4` a string); None for booleans and the rest."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def as_count(value: object) -> int | None:
+    """A whole number above zero; None for booleans, fractions, text and the rest."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
+
+
 def _coerce(value: object, kind: type[Any]) -> Any:
     """`value` as `kind` where that loses nothing; None otherwise. Numbers written as strings count as numbers."""
     if kind is str:
@@ -337,6 +369,16 @@ class Launch(Struct, frozen=True):
     end: int | None = None
     references: Mapping[str, int] = field(default_factory=dict)
 
+    @property
+    def is_module(self) -> bool:
+        """`program` names a module (`python -m pkg.train`), not a file."""
+        return self.launcher.endswith("-m")
+
+    @property
+    def path(self) -> str:
+        """The program as a path; of a module (`pkg.train`) that of its file."""
+        return f"{self.program.replace('.', '/')}.py" if self.is_module else self.program
+
 
 class Origin(StrEnum):
     """Where a source option is declared."""
@@ -391,6 +433,11 @@ class Call(Struct, frozen=True):
     keywords: Mapping[str, Scalar] = field(default_factory=dict)
     where: Mapping[str, Source] = field(default_factory=dict)
 
+    @property
+    def last(self) -> str:
+        """The last dotted part of what is called: `clip_grad_norm_`."""
+        return self.resolved.rsplit(".", 1)[-1]
+
 
 class Build(Struct, frozen=True):
     """A dimension of the model that the source fixes, followed back to where its number comes from.
@@ -402,6 +449,8 @@ class Build(Struct, frozen=True):
         uses_default: True when the *declared default* of `option` is used, whatever the command line says
             (`parser.get_default`, `parse_args([])`, a dataclass built without arguments); False when the parsed value.
         at: the line where the model is built with it; `source`: the place of the number.
+        through: functions and classes of the file whose calls *in the file* gave the number; a call in another file
+            may give another one.
     """
 
     name: str
@@ -410,6 +459,7 @@ class Build(Struct, frozen=True):
     at: Source
     option: str | None = None
     uses_default: bool = False
+    through: frozenset[str] = frozenset()
 
 
 class PythonSource(Struct, frozen=True):
@@ -435,7 +485,7 @@ class PythonSource(Struct, frozen=True):
 
     def calls_to(self, *last_names: str) -> Iterator[Call]:
         """Calls whose last dotted part is one of the names (`EarlyStopping`)."""
-        return (c for c in self.calls if c.resolved.rsplit(".", 1)[-1] in last_names)
+        return (c for c in self.calls if c.last in last_names)
 
 
 class Program(Struct, frozen=True):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Sequence
+from typing import TYPE_CHECKING
 
-from msgspec import Struct
 from msgspec.structs import replace
 
+from mldiag.alternatives import in_effect
 from mldiag.artifacts import (
     Artifact,
     Flag,
@@ -27,27 +28,24 @@ from mldiag.artifacts import (
     Unread,
 )
 from mldiag.errors import ReadError
-from mldiag.facts import Fact
 from mldiag.files import File, Folder
-from mldiag.readers import Reader
 from mldiag.run import Run
-from mldiag.vocabulary import Vocabulary
+from mldiag.suppression import Suppression, suppressions_in
+from mldiag.vocabulary import Vocabulary, series_name
+
+if TYPE_CHECKING:
+    from mldiag.plugins import Plugins
 
 # Programs of a run that do not train: a launch of one of these does not stand for the run.
 _NOT_TRAINING = ("eval", "test", "infer", "generat", "sampl", "predict", "export", "convert", "download", "preproc",
                  "prepare", "plot", "tokeniz", "serve", "demo", "bench")  # fmt: skip
 
-
-class Parts(Struct, frozen=True):
-    """What plugins offer for reading a run."""
-
-    readers: Sequence[Reader]
-    facts: Mapping[type, Fact]
-    vocabulary: Vocabulary
+# What finds a class or function by a name that only the running program knows: it may be any of a module's.
+_LOOKED_UP = frozenset({"__dict__", "getattr", "vars", "import_module", "get_model", "create_model"})
 
 
 def read_run(
-    folder: Folder, label: str, parts: Parts, *, name: str = "", pre: bool = False, copies: Iterable[str] = ()
+    folder: Folder, label: str, plugins: Plugins, *, name: str = "", pre: bool = False, copies: Iterable[str] = ()
 ) -> Run:
     """Reads every file of a run root that a reader knows.
 
@@ -59,35 +57,42 @@ def read_run(
     left_out = set(copies)
     artifacts: list[Artifact] = []
     taken: dict[str, str] = {}
+    suppressions: list[Suppression] = []
     for path in folder.paths:
         if path not in left_out:
-            _read_file(folder[path], parts, pre, artifacts, taken)
+            file = folder[path]
+            _read_file(file, plugins, pre, artifacts, taken)
+            if path in taken:
+                suppressions += suppressions_in(file)
     program = _program(artifacts)
     return Run(
         root=folder.root,
         path=label,
         name=name or folder.root.resolve().name,
-        metrics=Metrics(() if pre else _merged(artifacts, parts.vocabulary)),
-        settings=_settings(artifacts, program, parts.vocabulary, pre),
+        metrics=Metrics(() if pre else _merged(artifacts)),
+        settings=_without_outdated(_settings(artifacts, program, plugins.vocabulary, pre), folder.overlay),
         program=program,
         samples=Samples(() if pre else tuple(a for a in artifacts if isinstance(a, Sample))),
         unread=tuple(a for a in artifacts if isinstance(a, Unread)),
         files=taken,
         pre=pre,
-        facts=parts.facts,
+        facts=plugins.facts,
+        suppressions=tuple(suppressions),
     )
 
 
-def _read_file(file: File, parts: Parts, pre: bool, artifacts: list[Artifact], taken: dict[str, str]) -> None:
-    candidates = sorted((r for r in parts.readers if r.takes(file.name)), key=lambda r: (-r.priority, r.name))
+def _read_file(file: File, plugins: Plugins, pre: bool, artifacts: list[Artifact], taken: dict[str, str]) -> None:
+    candidates = sorted((r for r in plugins.readers if r.takes(file.name)), key=lambda r: (-r.priority, r.name))
     if not candidates:
         return
     try:
-        chosen = next((r for r in candidates if not (pre and r.post) and r.matches(file)), None)
+        chosen = next((r for r in candidates if r.matches(file)), None)
         if chosen is None:
             # With `--stage pre` a reader for what training writes may be the only one: then the file is not missed.
             if not (pre and any(r.post for r in candidates)):
                 artifacts.append(Unread(file.path, "no reader knows what is in it", known=False))
+            return
+        if pre and chosen.post:
             return
         taken[file.path] = chosen.name
         artifacts.extend(chosen.read(file))
@@ -98,12 +103,12 @@ def _read_file(file: File, parts: Parts, pre: bool, artifacts: list[Artifact], t
         artifacts.append(Unread(file.path, " ".join(reason.split())))
 
 
-def _merged(artifacts: Iterable[Artifact], vocabulary: Vocabulary) -> tuple[Series, ...]:
+def _merged(artifacts: Iterable[Artifact]) -> tuple[Series, ...]:
     """One series per canonical name: the longest, the first read among equals."""
     best: dict[str, Series] = {}
     for series in artifacts:
         if isinstance(series, Series):
-            named = series if series.name else replace(series, name=vocabulary.series(series.raw_name))
+            named = series if series.name else replace(series, name=series_name(series.raw_name))
             known = best.get(named.name)
             if known is None or len(named) > len(known):
                 best[named.name] = named
@@ -111,6 +116,24 @@ def _merged(artifacts: Iterable[Artifact], vocabulary: Vocabulary) -> tuple[Seri
 
 
 def _program(artifacts: Sequence[Artifact]) -> Program:
+    program = _launched(artifacts)
+    sources = tuple(s if s is program.main else _as_imported(s, program.sources) for s in program.sources)
+    return replace(program, sources=sources)
+
+
+def _as_imported(source: PythonSource, sources: Sequence[PythonSource]) -> PythonSource:
+    """A module without the sizes that its own calls give, such as a trial's, where another file makes those calls."""
+    through = frozenset().union(*(b.through for b in source.builds))
+    names = set(posixpath.splitext(source.path)[0].split("/"))
+    users = [s for s in sources if s is not source and any(names & set(i.split(".")) for i in s.imports)]
+    elsewhere = through & {c.last for user in users for c in user.calls}
+    if any(_LOOKED_UP & user.names or _LOOKED_UP & {c.last for c in user.calls} for user in users):
+        elsewhere = through
+    kept = tuple(b for b in source.builds if not b.through & elsewhere)
+    return replace(source, builds=kept) if elsewhere else source
+
+
+def _launched(artifacts: Sequence[Artifact]) -> Program:
     launches = [a for a in artifacts if isinstance(a, Launch)]
     sources = tuple(a for a in artifacts if isinstance(a, PythonSource))
     if not launches:
@@ -132,10 +155,7 @@ def _launch_rank(launch: Launch, sources: Sequence[PythonSource]) -> tuple[bool,
 
 def _source_of(launch: Launch, sources: Sequence[PythonSource]) -> PythonSource | None:
     """The source of the launched program: beside the script, from the run's root, or by an unambiguous file name."""
-    wanted = launch.program
-    if launch.launcher.endswith("-m"):
-        wanted = wanted.replace(".", "/") + ".py"
-    wanted = posixpath.normpath(wanted)
+    wanted = posixpath.normpath(launch.path)
     beside = posixpath.normpath(posixpath.join(posixpath.dirname(launch.source.path), wanted))
     by_path = {s.path: s for s in sources}
     if beside in by_path or wanted in by_path:
@@ -148,9 +168,10 @@ def _settings(artifacts: Sequence[Artifact], program: Program, vocabulary: Vocab
     found = [
         replace(a, name=vocabulary.setting(a.name) or a.name)
         for a in artifacts
-        if isinstance(a, SettingValue) and not (pre and (a.record or a.role is Role.LOG))
+        if isinstance(a, SettingValue) and not (pre and _recorded(a))
     ]
     ambiguous: dict[str, str] = {}
+    rivals: list[Launch] = []
     if program.launch is not None:
         rivals = [
             other
@@ -170,7 +191,19 @@ def _settings(artifacts: Sequence[Artifact], program: Program, vocabulary: Vocab
     for source in program.sources:
         if source is program.main or program.main is None or not source.options:
             found += _default_values(source, vocabulary)
-    return Settings(tuple(found), ambiguous)
+    kept, undecided = in_effect(found, [program.launch, *rivals] if program.launch else ())
+    return Settings(tuple(kept), undecided | ambiguous)
+
+
+def _without_outdated(settings: Settings, corrected: Container[str]) -> Settings:
+    """Without what the run recorded of a setting that a fix, which is being tried, has changed for the next run."""
+    changed = {v.name: v.value for v in settings if v.source.path in corrected and not _recorded(v)}
+    kept = tuple(v for v in settings if not (_recorded(v) and v.value != changed.get(v.name, v.value)))
+    return replace(settings, found=kept) if changed else settings
+
+
+def _recorded(value: SettingValue) -> bool:
+    return value.record or value.role is Role.LOG
 
 
 def _flag_values(launch: Launch, source: PythonSource | None, vocabulary: Vocabulary) -> list[SettingValue]:

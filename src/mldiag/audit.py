@@ -11,7 +11,7 @@ from msgspec import Struct, field
 
 from mldiag import settings
 from mldiag.artifacts import Launch
-from mldiag.assembly import Parts, read_run
+from mldiag.assembly import read_run
 from mldiag.discovery import SCRIPTS, Root, discover
 from mldiag.engine import apply_rules
 from mldiag.errors import MldiagError, ReadError
@@ -39,16 +39,17 @@ class Request(Struct, frozen=True):
     overlay: Mapping[Path, bytes] = field(default_factory=dict)
 
 
-def parts_of(plugins: Plugins) -> Parts:
-    """What is needed to read a run."""
-    return Parts(plugins.readers, plugins.facts, plugins.vocabulary)
-
-
 def read_runs(request: Request, plugins: Plugins, problems: list[str]) -> Iterator[Run]:
     """Reads the runs at the requested paths; what cannot be worked on becomes a line of `problems`."""
+    seen: set[tuple[Path, str]] = set()
     for path in request.paths:
         try:
-            for root in discover(path, lambda name: any(r.takes(name) for r in plugins.readers)):
+            for root in discover(path, plugins.takes, problems):
+                # A run that two of the paths lead to is one run.
+                own = (root.folder.resolve(), root.name)
+                if own in seen:
+                    continue
+                seen.add(own)
                 copies = copies_in(root.folder, root.files, path) if path.is_dir() else ()
                 if not set(root.files) <= set(copies):
                     yield _read(root, request, plugins, copies)
@@ -72,11 +73,13 @@ def audit(request: Request, plugins: Plugins) -> Report:
         problems.append("no rule is loaded; is mldiag installed with its plugins? (`mldiag plugins`)")
     for run in read_runs(request, plugins, problems):
         config = _config(run.root, request, plugins)
-        chosen = config.chosen(rules, run.path)
+        chosen = config.chosen(rules, run.path, run.root)
         if run.empty and not run.unread:
             problems.append(f"{run.path}: no run found: its files hold no metrics, settings, source or samples")
             continue
-        reports.append(apply_rules(run, chosen, config.options_by_name(rules)))
+        if rules and not chosen:
+            problems.append(f"{run.path}: no rule is left to apply; what is selected is ignored as well")
+        reports.append(apply_rules(run, chosen, config.options_by_name(rules), loaded=rules))
     return Report(tuple(reports), tuple(problems), time.perf_counter() - started, __version__, tuple(rules))
 
 
@@ -96,7 +99,7 @@ def _read(root: Root, request: Request, plugins: Plugins, copies: Iterable[str])
     below = {p.relative_to(base).as_posix(): c for p, c in request.overlay.items() if p.is_relative_to(base)}
     overlay = {name: below[name] for name in files if name in below}
     folder = Folder(root.folder, files, overlay)
-    return read_run(folder, root.label, parts_of(plugins), name=root.name, pre=request.pre, copies=copies)
+    return read_run(folder, root.label, plugins, name=root.name, pre=request.pre, copies=copies)
 
 
 def _companions(root: Root, plugins: Plugins) -> Iterable[str]:
@@ -112,8 +115,7 @@ def _companions(root: Root, plugins: Plugins) -> Iterable[str]:
         except ReadError:
             continue  # said again, with its place, when the run is read
         for launch in launches:
-            module = launch.program.replace(".", "/") + ".py" if launch.launcher.endswith("-m") else launch.program
-            named = [module, *launch.positionals, *(f.value for f in launch.flags if f.value)]
+            named = [launch.path, *launch.positionals, *(f.value for f in launch.flags if f.value)]
             for word in named:
                 path = posixpath.normpath(word)
                 wanted = posixpath.splitext(path)[1] in _BROUGHT_ALONG and not path.startswith(("/", ".."))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mldiag.facts import Fact
 from mldiag.hooks import hookimpl
-from mldiag.plugins import facts_in, readers_in, reporters_in
+from mldiag.parts import facts_in, readers_in, reporters_in
 from mldiag.readers import Reader
 from mldiag.reporters import Reporter
 

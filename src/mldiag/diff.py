@@ -16,9 +16,18 @@ _STYLES = {"@": "place", "-": "bad", "+": "good"}
 
 def unified(before: bytes, after: bytes, name: str) -> list[bytes]:
     """The lines of the diff between `a/name` and `b/name`, ends included; UTF-16 is shown as UTF-8."""
-    old, new = (os.fsencode(f"{side}/{escaped(name).lstrip('/')}") for side in "ab")
+    old, new = (_header(f"{side}/{name.lstrip('/')}") for side in "ab")
     lines = difflib.diff_bytes(difflib.unified_diff, _lines(before), _lines(after), old, new)
     return [line if line.endswith(b"\n") else line + b"\n\\ No newline at end of file\n" for line in lines]
+
+
+def _header(name: str) -> bytes:
+    """A name as `patch` and `git apply` read it: a tab ends one with a space, C quotes hold what else is odd."""
+    raw = os.fsencode(name)
+    if not any(byte < 0x20 or byte in b'"\\\x7f' for byte in raw):
+        return raw + b"\t" if b" " in raw else raw
+    plain = (chr(byte) if 0x20 <= byte < 0x7F and byte not in b'"\\' else f"\\{byte:03o}" for byte in raw)
+    return f'"{"".join(plain)}"'.encode()
 
 
 def painted(lines: Iterable[bytes], screen: Screen) -> str:

@@ -9,6 +9,7 @@ brings the program it calls and the configurations it names.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Iterator
 from fnmatch import fnmatch
 from pathlib import Path
@@ -16,7 +17,7 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import replace
 
-from mldiag.errors import MldiagError
+from mldiag.errors import MldiagError, os_reason
 
 CONTAINERS = frozenset({
     "log", "logs", "sample", "samples", "checkpoint", "checkpoints", "ckpt", "ckpts", "result", "results", "output",
@@ -42,7 +43,9 @@ _SKIPPED = frozenset({
     "__pycache__", "node_modules", "site-packages", "venv", "env", "build", "dist", "wandb-cache", ".git",
 })  # fmt: skip
 MAX_FILES = 20_000
-"""More files than this below one root are refused: a run directory, not a data set, is expected."""
+"""More files than this, of names that some reader takes, are not read: a run directory is expected, not a data set."""
+MAX_DEPTH = 64
+"""Folders below the checked one that are followed."""
 
 
 class Root(Struct, frozen=True):
@@ -54,23 +57,28 @@ class Root(Struct, frozen=True):
     name: str
 
 
-def discover(path: Path, takes: Callable[[str], bool]) -> list[Root]:
+def discover(path: Path, takes: Callable[[str], bool], lost: list[str] | None = None) -> list[Root]:
     """The runs at a path.
 
     Args:
         takes: whether any reader reads files of a name.
+        lost: gets a line for each folder below the path that cannot be read; the rest is looked at all the same.
 
     Raises:
         MldiagError: the path does not exist, is empty or holds nothing that mldiag reads.
     """
-    if not path.exists():
-        raise MldiagError(f"{path}: no such file or folder")
-    if path.is_file():
-        return [Root(path.parent, str(path.parent), (path.name,), path.name)]
     try:
-        tree = _scan(path)
+        mode = path.stat().st_mode
+        if stat.S_ISREG(mode):
+            return [Root(path.parent, str(path.parent), (path.name,), path.name)]
+        if not stat.S_ISDIR(mode):
+            raise MldiagError(f"{path}: neither a folder nor a regular file")
+        tree = _Scan(takes, [] if lost is None else lost).tree(path)
+    except FileNotFoundError as error:
+        reason = "a link that leads nowhere" if path.is_symlink() else "no such file or folder"
+        raise MldiagError(f"{path}: {reason}") from error
     except OSError as error:
-        raise MldiagError(f"{error.filename}: cannot be read: {(error.strerror or '').lower()}") from error
+        raise MldiagError(f"{path}: cannot be read: {os_reason(error)}") from error
     roots = [root for root, _ in _roots(tree, str(path), takes, top=True)]
     if not roots:
         count = sum(1 for _ in tree.walk())
@@ -95,9 +103,41 @@ class _Tree(Struct):
             yield from child.walk(f"{prefix}{name}/")
 
 
-def _scan(folder: Path, budget: list[int] | None = None) -> _Tree:
-    budget = [MAX_FILES] if budget is None else budget
-    files, folders = [], []
+class _Scan:
+    """Looks into folders; of what is left out there is a line in `lost`, and the rest is looked at all the same."""
+
+    def __init__(self, takes: Callable[[str], bool], lost: list[str]) -> None:
+        self._takes = takes
+        self._lost = lost
+        self._left = MAX_FILES
+
+    def tree(self, folder: Path, depth: int = 0) -> _Tree:
+        files, folders = _listed(folder)
+        readable = sum(map(self._takes, files))
+        if readable > self._left:
+            self._lost.append(
+                f"{folder}: its files were left out, as there are more than {MAX_FILES:,} to read; a run directory is "
+                "expected, not a data set"
+            )
+            files, readable = [], 0
+        self._left -= readable
+        children = {}
+        for name in sorted(folders):
+            below = folder / name
+            if depth == MAX_DEPTH:
+                self._lost.append(f"{below}: was left out, as it lies more than {MAX_DEPTH} folders deep")
+                continue
+            try:
+                children[name] = self.tree(below, depth + 1)
+            except OSError as error:
+                self._lost.append(f"{below}: cannot be read: {os_reason(error)}")
+        return _Tree(folder, sorted(files), children)
+
+
+def _listed(folder: Path) -> tuple[list[str], list[str]]:
+    """The names of a folder's files and of the folders in it."""
+    files: list[str] = []
+    folders: list[str] = []
     with os.scandir(folder) as entries:
         for entry in entries:
             # Links to folders are not followed: they may leave the run or lead back into it.
@@ -105,13 +145,23 @@ def _scan(folder: Path, budget: list[int] | None = None) -> _Tree:
                 if entry.name not in _SKIPPED and (not entry.name.startswith(".") or entry.name == ".hydra"):
                     folders.append(entry.name)
             # A link that leads nowhere is kept: that a log cannot be read must be said.
-            elif not entry.name.startswith(".") and (entry.is_file() or (entry.is_symlink() and not entry.is_dir())):
+            elif not entry.name.startswith(".") and (_is_file(entry) or (entry.is_symlink() and not _is_folder(entry))):
                 files.append(entry.name)
-    budget[0] -= len(files)
-    if budget[0] < 0:
-        raise MldiagError(f"{folder}: more than {MAX_FILES:,} files; name the run directory itself")
-    children = {name: _scan(folder / name, budget) for name in sorted(folders)}
-    return _Tree(folder, sorted(files), children)
+    return files, folders
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # links in a circle
+        return False
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def _roots(tree: _Tree, label: str, takes: Callable[[str], bool], *, top: bool = False) -> list[tuple[Root, bool]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -13,21 +12,28 @@ from mldiag.findings import Failed, Finding, Skipped
 from mldiag.report import RunReport
 from mldiag.rules import Rule
 from mldiag.run import Run, arguments
+from mldiag.suppression import Suppression, unused
 
-_COMMENT = r"#\s*mldiag:\s*ignore\[([^\]]*)\]"
 
-
-def apply_rules(run: Run, rules: Sequence[Rule], options: Mapping[str, Mapping[str, Any]] | None = None) -> RunReport:
+def apply_rules(
+    run: Run,
+    rules: Sequence[Rule],
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    *,
+    loaded: Sequence[Rule] | None = None,
+) -> RunReport:
     """Applies the rules to one run and links causes with their symptoms.
 
     Args:
         options: rule name → option → value, validated by `mldiag.settings`.
+        loaded: every rule there is, where `rules` are a choice of them: a comment may name one that was not chosen.
     """
     findings: list[Finding] = []
     suppressed: list[Finding] = []
     clean: list[str] = []
     skipped: list[Skipped] = []
     failed: list[Failed] = []
+    used: set[tuple[Suppression, str]] = set()
     for rule in rules:
         if run.pre and not rule.pre:
             skipped.append(Skipped(rule.code, "needs what training writes; --stage pre looks at the plan only"))
@@ -41,7 +47,9 @@ def apply_rules(run: Run, rules: Sequence[Rule], options: Mapping[str, Mapping[s
             failed.append(Failed(rule.code, f"{type(error).__name__}: {error}"))
             continue
         for finding in found:
-            (suppressed if _silenced(finding) else findings).append(finding)
+            comments = {(c, word) for c in run.suppressions if (word := c.covers(finding)) is not None}
+            used |= comments
+            (suppressed if comments else findings).append(finding)
         if not found:
             clean.append(rule.code)
     return RunReport(
@@ -53,6 +61,9 @@ def apply_rules(run: Run, rules: Sequence[Rule], options: Mapping[str, Mapping[s
         failed=tuple(failed),
         unread=run.unread,
         suppressed=tuple(suppressed),
+        unused=tuple(
+            unused(run.suppressions, used, {*clean, *(f.code for f in (*findings, *suppressed))}, loaded or rules)
+        ),
         files=len(run.files),
     )
 
@@ -69,17 +80,6 @@ def _stamped(rule: Rule, found: Iterable[Finding]) -> list[Finding]:
         )
         for finding in found
     ]
-
-
-def _silenced(finding: Finding) -> bool:
-    """A comment `# mldiag: ignore[CODE]` on the line of the finding or of any of its evidence."""
-    places = [finding.at, *(e.at for e in finding.evidence)]
-    for place in places:
-        line = (place.excerpt or "") if place else ""
-        comment = re.search(_COMMENT, line) if "mldiag:" in line else None
-        if comment and {finding.code, finding.name} & {w.strip() for w in comment[1].split(",")}:
-            return True
-    return False
 
 
 def _linked(findings: Sequence[Finding]) -> tuple[Finding, ...]:

@@ -7,6 +7,8 @@ with that reason. Any other exception is a defect of ours or of a plugin and is 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 OK, FOUND, BROKEN = 0, 1, 2
 """Exit codes: nothing at or above the gate; findings at or above it; the work could not be done."""
 
@@ -37,6 +39,19 @@ class SettingsError(MldiagError):
 
 class FixError(MldiagError):
     """An edit was refused; nothing was written."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """`; did you mean 'ignore'?` for the end of a message about an unknown word; empty where nothing is near."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(word, list(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def os_reason(error: OSError) -> str:
+    """What the operating system says, in lower case and without number and path."""
+    return (error.strerror or str(error)).lower()
 
 
 class NotApplicable(Exception):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mldiag.artifacts import Source
-from mldiag.errors import ReadError
+from mldiag.errors import ReadError, os_reason
 
 DOCUMENT_LIMIT = 128 * 2**20
 """Largest file, in bytes, that is read as one document. The largest `trainer_state.json` of the measured peers' test
@@ -49,7 +49,7 @@ class File:
         try:
             return (self.root / self.path).stat().st_size
         except OSError as error:
-            raise ReadError(_os_reason(error)) from error
+            raise _unreachable(error) from error
 
     @cached_property
     def head(self) -> bytes:
@@ -60,7 +60,7 @@ class File:
             with (self.root / self.path).open("rb") as stream:
                 return _no_pointer(stream.read(65536))
         except OSError as error:
-            raise ReadError(_os_reason(error)) from error
+            raise _unreachable(error) from error
 
     @cached_property
     def data(self) -> bytes:
@@ -74,7 +74,7 @@ class File:
         try:
             data = _no_pointer((self.root / self.path).read_bytes())
         except OSError as error:
-            raise ReadError(_os_reason(error)) from error
+            raise _unreachable(error) from error
         if len(data) > LINE_LIMIT:
             _refuse_long_lines(data)
         return data
@@ -218,5 +218,5 @@ def _no_pointer(data: bytes) -> bytes:
     return data
 
 
-def _os_reason(error: OSError) -> str:
-    return f"cannot be read: {(error.strerror or str(error)).lower()}"
+def _unreachable(error: OSError) -> ReadError:
+    return ReadError(f"cannot be read: {os_reason(error)}")

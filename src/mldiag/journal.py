@@ -15,10 +15,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
+import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from mldiag.errors import FixError
+from mldiag.errors import FixError, os_reason
 from mldiag.files import DOCUMENT_LIMIT
 
 FOLDER = ".mldiag"
@@ -101,7 +102,7 @@ def write(writes: Sequence[Write]) -> None:
         _take_back(batches, own)
         raise
     except OSError as error:
-        reason = f"{error.filename or writes[0].path}: cannot be written: {(error.strerror or str(error)).lower()}"
+        reason = f"{error.filename or writes[0].path}: cannot be written: {os_reason(error)}"
         try:
             _take_back(batches, own)
         except (OSError, FixError) as second:
@@ -133,8 +134,8 @@ def undo(folders: Iterable[Path], output: Path | None = None) -> list[Undone]:
     try:
         return _take_back(batches, [] if output is None else [output.resolve()])
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise FixError(f"{error.filename}: cannot be written: {reason}; run `--undo` again to go on") from error
+        reason = f"{error.filename}: cannot be written: {os_reason(error)}"
+        raise FixError(f"{reason}; run `--undo` again to go on") from error
 
 
 def copies_in(root: Path, files: Iterable[str] = (), named: Path | None = None) -> tuple[str, ...]:
@@ -183,7 +184,7 @@ def _check(planned: Write) -> None:
     try:
         now = path.read_bytes()
     except OSError as error:
-        raise FixError(f"{path}: cannot be read: {(error.strerror or '').lower()}; nothing was written") from error
+        raise FixError(f"{path}: cannot be read: {os_reason(error)}; nothing was written") from error
     if now != planned.before:
         raise FixError(f"{path}: the file changed since the fixes were planned; nothing was written")
     if not _writable(path):
@@ -226,8 +227,6 @@ def _batch(folder: Path, writes: Sequence[Write]) -> Batch:
 
 
 def _record(folder: Path, batch: Batch) -> None:
-    import msgspec
-
     content = msgspec.json.format(msgspec.json.encode(batch), indent=1)
     if len(content) > DOCUMENT_LIMIT:
         raise OSError(0, f"{len(content) / 1e6:,.0f} MB to keep for undoing", str(folder / FOLDER))
@@ -358,8 +357,6 @@ def _entries(folder: Path) -> Iterator[Entry]:
 
 
 def _load(folder: Path, name: str) -> Batch:
-    import msgspec
-
     file = folder / FOLDER / f"{name}.json"
     try:
         if file.stat().st_size > DOCUMENT_LIMIT:

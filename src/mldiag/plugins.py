@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import pkgutil
 import sys
-import types
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -20,11 +18,11 @@ import pluggy
 from msgspec import Struct, field
 
 from mldiag import hooks
-from mldiag.errors import MldiagError
-from mldiag.facts import Fact, as_fact, is_fact
+from mldiag.errors import MldiagError, nearest
+from mldiag.facts import Fact
 from mldiag.installed import entry_points
-from mldiag.readers import Reader, as_reader, is_reader
-from mldiag.reporters import Reporter, as_reporter, is_reporter
+from mldiag.readers import Reader
+from mldiag.reporters import Reporter
 from mldiag.rules import Rule, rules_of
 from mldiag.vocabulary import Vocabulary
 
@@ -67,12 +65,13 @@ class Plugins(Struct):
         for known in self.rules.values():
             if wanted.lower() in (known.code.lower(), known.name):
                 return known
-        import difflib
-
         words = [w for r in self.rules.values() for w in (r.code.lower(), r.name)]
-        near = difflib.get_close_matches(wanted.lower(), words, n=1)
-        hint = f"; the nearest is {near[0]}" if near else "; `mldiag rules` lists them all"
+        hint = nearest(wanted.lower(), words) or "; `mldiag rules` lists them all"
         raise MldiagError(f"no rule {wanted!r}{hint}")
+
+    def takes(self, name: str) -> bool:
+        """Whether any reader reads files of a name."""
+        return any(reader.takes(name) for reader in self.readers)
 
 
 def load(rule_folders: Iterable[Path] = ()) -> Plugins:
@@ -86,46 +85,6 @@ def load(rule_folders: Iterable[Path] = ()) -> Plugins:
     for folder in rule_folders:
         _load_folder(plugins, folder)
     return plugins
-
-
-def parts_of(package: str, wanted: Callable[[object], bool]) -> Iterator[Any]:
-    """Every marked function that the modules of a package define themselves, in the order of the module names."""
-    for module in modules_of(package):
-        for value in vars(module).values():
-            if wanted(value) and getattr(value, "__module__", None) == module.__name__:
-                yield value
-
-
-def modules_of(package: str) -> Iterator[types.ModuleType]:
-    """The direct modules of a package, imported, in the order of their names."""
-    parent = importlib.import_module(package)
-    for info in sorted(pkgutil.iter_modules(parent.__path__), key=lambda i: i.name):
-        yield importlib.import_module(f"{package}.{info.name}")
-
-
-def rules_in(package: str, family: str | None = None) -> list[Rule]:
-    """The rules of a package, one module each: what a family's `mldiag_rules` hook returns.
-
-    Args:
-        family: its name in reports; by default the package's name without `mldiag_`.
-    """
-    name = family or package.removeprefix("mldiag_")
-    return [rule for module in modules_of(package) for rule in rules_of(module, name)]
-
-
-def readers_in(package: str) -> list[Reader]:
-    """The readers that a package's modules define."""
-    return [as_reader(p) for p in parts_of(package, is_reader)]
-
-
-def facts_in(package: str) -> list[Fact]:
-    """The facts that a package's modules define."""
-    return [as_fact(p) for p in parts_of(package, is_fact)]
-
-
-def reporters_in(package: str) -> list[Reporter]:
-    """The reporters that a package's modules define."""
-    return [as_reporter(p) for p in parts_of(package, is_reporter)]
 
 
 def _entry_points(plugins: Plugins) -> Iterator[tuple[str, str]]:

@@ -6,13 +6,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 from mldiag.artifacts import Unread
-from mldiag.errors import BROKEN as BROKEN
-from mldiag.errors import FOUND as FOUND
-from mldiag.errors import OK as OK
+from mldiag.errors import BROKEN, FOUND, OK
 from mldiag.findings import Failed, Finding, Safety, Severity, Skipped
+from mldiag.suppression import Unused
 
 if TYPE_CHECKING:
     from mldiag.rules import Rule
@@ -24,6 +23,7 @@ class RunReport(Struct, frozen=True):
     Attributes:
         path: the run's path as the user gave it or as it was found below that; all other paths are relative to it.
         suppressed: findings that a comment in the file silenced.
+        unused: rules in such comments that silenced nothing.
     """
 
     path: str
@@ -34,7 +34,13 @@ class RunReport(Struct, frozen=True):
     failed: tuple[Failed, ...] = ()
     unread: tuple[Unread, ...] = ()
     suppressed: tuple[Finding, ...] = ()
+    unused: tuple[Unused, ...] = ()
     files: int = 0
+
+    @property
+    def checked(self) -> bool:
+        """At least one rule looked at the run: zero rules is not passed."""
+        return bool(self.findings or self.clean or self.suppressed)
 
 
 class Report(Struct, frozen=True):
@@ -72,8 +78,7 @@ class Report(Struct, frozen=True):
         """
         unread = any(u.known for run in self.runs for u in run.unread)
         failed = any(run.failed for run in self.runs)
-        # Zero rules is not passed: a run on which every rule was skipped has not been checked.
-        idle = any(not run.findings and not run.clean and not run.suppressed for run in self.runs)
+        idle = not all(run.checked for run in self.runs)
         if self.problems or not self.runs or unread or failed or idle:
             return BROKEN
         if fail_on is not None and any(f.level.rank <= fail_on.rank for f in self.findings):
@@ -137,4 +142,3 @@ class Style(Struct, frozen=True):
     quiet: bool = False
     encoding: str = "utf-8"
     fail_on: Severity | None = Severity.ERROR
-    options: dict[str, str] = field(default_factory=dict)

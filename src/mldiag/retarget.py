@@ -67,13 +67,12 @@ class _Name(Struct, frozen=True):
 
 
 def _named(run: Run, launch: Launch, contents: Mapping[Path, bytes]) -> Iterator[_Name]:
-    module = launch.launcher.endswith("-m")
     main = run.program.main
     if launch is run.program.launch and main is not None and _inside(run.root, main.path) in contents:
-        yield _Name(launch.program, _inside(run.root, main.path), module)
+        yield _Name(launch.program, _inside(run.root, main.path), launch.is_module)
     else:
-        path = f"{launch.program.replace('.', '/')}.py" if module else launch.program
-        yield from _resolved(run, launch, contents, _Name(launch.program, Path(path), module))
+        name = _Name(launch.program, Path(launch.path), launch.is_module)
+        yield from _resolved(run, launch, contents, name)
     for word in launch.positionals:
         yield from _resolved(run, launch, contents, _Name(word, Path(word)))
     for flag in launch.flags:

@@ -11,6 +11,7 @@ from msgspec import Struct, field
 from mldiag.artifacts import Metrics, Program, Samples, Settings, Unread
 from mldiag.errors import NotApplicable
 from mldiag.facts import Fact
+from mldiag.suppression import Suppression
 
 
 class Missing(Struct, frozen=True):
@@ -27,6 +28,7 @@ class Run(Struct):
             file was named, that file's.
         files: paths that were read, relative to the root, with the name of the reader that took each.
         pre: only what is known before training was read.
+        suppressions: comments in the files that silence rules.
     """
 
     root: Path
@@ -40,6 +42,7 @@ class Run(Struct):
     files: Mapping[str, str] = field(default_factory=dict)
     pre: bool = False
     facts: Mapping[type, Fact] = field(default_factory=dict)
+    suppressions: tuple[Suppression, ...] = ()
     _derived: dict[type, Any] = field(default_factory=dict)
 
     @property

@@ -5,6 +5,7 @@ An unknown key is an error that names the nearest key: a typing error must not s
 
 from __future__ import annotations
 
+import os.path
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
@@ -13,11 +14,14 @@ from typing import Any
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from mldiag.errors import SettingsError
+from mldiag.errors import SettingsError, nearest
 from mldiag.findings import Severity
 from mldiag.rules import Rule
 
 KEYS = ("select", "ignore", "fail-on", "rules", "per-path-ignores", "rule-folders")
+
+
+_LISTED = "; `mldiag rules` lists them all"
 
 
 class Config(Struct, frozen=True):
@@ -44,9 +48,22 @@ class Config(Struct, frozen=True):
         """With the command line's choice: a given `select` replaces the configured one, `ignore` is added to it."""
         return replace(self, select=tuple(select) or self.select, ignore=(*self.ignore, *ignore))
 
-    def chosen(self, rules: Iterable[Rule], path: str) -> list[Rule]:
-        """The rules to apply to the run at `path`."""
-        ignored = {*self.ignore, *(w for g, ws in self.per_path_ignores.items() if fnmatch(path, g) for w in ws)}
+    def chosen(self, rules: Iterable[Rule], path: str, root: Path | None = None) -> list[Rule]:
+        """The rules to apply to a run.
+
+        Args:
+            path: as the user named the run.
+            root: its folder. A glob of `per_path_ignores` holds for its path from the configuration's folder too, so
+                that it does not matter from where mldiag is called.
+        """
+        paths = [path]
+        if root is not None and self.origin is not None:
+            below = Path(os.path.relpath(root.resolve(), self.origin.parent)).as_posix()
+            paths += [below, f"./{below}"]
+        ignored = {*self.ignore}
+        for glob, words in self.per_path_ignores.items():
+            if any(fnmatch(known, glob) for known in paths):
+                ignored |= {*words}
         return [r for r in rules if (not self.select or _named(r, self.select)) and not _named(r, ignored)]
 
     def check(self, rules: Iterable[Rule]) -> None:
@@ -59,11 +76,12 @@ class Config(Struct, frozen=True):
         words = {w.lower() for r in rules for w in (r.code, r.name, r.family)}
         for word in (*self.select, *self.ignore, *(w for ws in self.per_path_ignores.values() for w in ws)):
             if not any(w == word.lower() or (w.startswith(word.lower()) and word.isalpha()) for w in words):
-                raise SettingsError(self._where(f"no rule or family {word!r}{_nearest(word.lower(), words)}"))
+                raise SettingsError(self._where(f"no rule or family {word!r}{nearest(word.lower(), words) or _LISTED}"))
         by_name = {r.name: r for r in rules} | {r.code: r for r in rules}
         for name, values in self.options.items():
             if name not in by_name:
-                raise SettingsError(self._where(f"no rule {name!r} in [tool.mldiag.rules]{_nearest(name, by_name)}"))
+                hint = nearest(name, by_name) or _LISTED
+                raise SettingsError(self._where(f"no rule {name!r} in [tool.mldiag.rules]{hint}"))
             known = by_name[name].options
             for option, value in values.items():
                 option = option.replace("-", "_")
@@ -90,17 +108,24 @@ def find(path: Path) -> Config:
     Raises:
         SettingsError: the file cannot be parsed or has an unknown key or a value of a wrong type.
     """
-    start = path.resolve()
-    for folder in (start, *start.parents) if start.is_dir() else start.parents:
+    start = Path(os.path.realpath(path))
+    for folder in (start, *start.parents):
         own = folder / "mldiag.toml"
-        if own.is_file():
+        if _is_file(own):
             return _parsed(own, _load(own))
         project = folder / "pyproject.toml"
-        if project.is_file():
+        if _is_file(project):
             table = _load(project).get("tool", {}).get("mldiag")
             if table is not None:
                 return _parsed(project, table)
     return Config()
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a folder that may not be entered, which the audit tells
+        return False
 
 
 def _load(path: Path) -> dict[str, Any]:
@@ -167,7 +192,5 @@ def _fits(value: object, default: object) -> bool:
 
 
 def _nearest(word: str, known: Iterable[str]) -> str:
-    from difflib import get_close_matches
-
-    near = get_close_matches(word, list(known), n=1)
-    return f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(sorted(known))}"
+    known = list(known)
+    return nearest(word, known) or f"; known: {', '.join(sorted(known))}"

@@ -120,6 +120,16 @@ def best_level(values: Sequence[float], share: float = 0.1, least: int = 3) -> t
     return place + size // 2, levels[place]
 
 
+def largest_rise(values: Sequence[float], window: int) -> float:
+    """The largest rise of the median of `window` values in a row above an earlier one; 0 where it never rises."""
+    lowest, largest = math.inf, 0.0
+    for i in range(len(values) - window + 1):
+        level = median(values[i : i + window])
+        lowest = min(lowest, level)
+        largest = max(largest, level - lowest)
+    return largest
+
+
 def level_error(sigma: float, count: int) -> float:
     """Standard error of the median of `count` values with noise `sigma`."""
     return MEDIAN_EFFICIENCY * sigma / math.sqrt(max(count, 1))
@@ -151,14 +161,20 @@ def noise_explains(values: Sequence[float], fall: float, errors: float = 4.0) ->
     """Whether a fall from the first three values to a later level is within the noise of at least twenty values.
 
     The fall must be below `errors` standard errors of a level of three (four, since the lowest of many levels is met),
-    the outer thirds must not differ by more than two of theirs, and the whole must not fall.
+    the outer thirds must not differ by more than two of theirs, the last tenth must not lie below the first by one of
+    theirs, and the whole must not fall.
     """
-    third = len(values) // 3
-    if len(values) < 20 or falls(values):
+    n = len(values)
+    if n < 20 or falls(values):
         return False
-    sigma = noise(values)
+    sigma, third = noise(values), n // 3
     apart = median(values[:third]) - median(values[-third:])
-    return fall <= errors * level_error(sigma, 3) and apart <= 2 * math.sqrt(2) * level_error(sigma, third)
+    ends = head_level(values) - tail_level(values)
+    return (
+        fall <= errors * level_error(sigma, 3)
+        and apart <= 2 * math.sqrt(2) * level_error(sigma, third)
+        and ends <= level_error(sigma, window_size(n, 0.1, 3))
+    )
 
 
 def relative_range(values: Sequence[float]) -> float:

@@ -6,6 +6,7 @@ screen or hide itself. Nothing here needs rich: importing it would cost as much 
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import sys
@@ -138,20 +139,22 @@ class Screen(Struct, frozen=True):
 
     Attributes:
         width: columns. `color`: ANSI sequences are understood. `encoding`: of the text it takes.
+        terminal: a person looks at it.
     """
 
     width: int = DEFAULT_WIDTH
     color: bool = False
     encoding: str = "utf-8"
+    terminal: bool = False
 
     @classmethod
-    def of(cls, stream: TextIO) -> Screen:
+    def of(cls, stream: TextIO | None) -> Screen:
         """A stream's own; honours `COLUMNS`, `TERM=dumb`, `FORCE_COLOR` and, before that, `NO_COLOR`."""
         terminal = _is_terminal(stream)
         width = DEFAULT_WIDTH
         if os.environ.get("COLUMNS", "").isdecimal() and int(os.environ["COLUMNS"]) > 0:
             width = int(os.environ["COLUMNS"])
-        elif terminal:
+        elif terminal and stream is not None:
             try:
                 width = min(os.get_terminal_size(stream.fileno()).columns or DEFAULT_WIDTH, MOST_COLUMNS)
             except OSError:
@@ -162,22 +165,71 @@ class Screen(Struct, frozen=True):
             color = True
         else:
             color = terminal and os.environ.get("TERM") != "dumb"
-        return cls(max(width, LEAST_COLUMNS), color, getattr(stream, "encoding", None) or "utf-8")
+        return cls(max(width, LEAST_COLUMNS), color, getattr(stream, "encoding", None) or "utf-8", terminal)
 
 
-def _is_terminal(stream: TextIO) -> bool:
+def _is_terminal(stream: TextIO | None) -> bool:
     try:
-        return stream.isatty()
+        return stream is not None and stream.isatty()
     except ValueError:  # closed
         return False
 
 
-def write(text: str, stream: TextIO | None = None) -> None:
-    """Writes and flushes, so that a closed pipe is noticed here; never fails for a character the encoding lacks."""
-    out = stream or sys.stdout
-    encoding = getattr(out, "encoding", None) or "utf-8"
-    out.write(text.encode(encoding, "backslashreplace").decode(encoding))
-    out.flush()
+def write(text: str) -> None:
+    """Writes to stdout and flushes, so that trouble is noticed here; a character the encoding lacks is none.
+
+    Raises:
+        BrokenPipeError: whoever read the output has left.
+        MldiagError: the output cannot be written; what is written later is lost without further words.
+    """
+    with _to_stdout() as out:
+        encoding = getattr(out, "encoding", None) or "utf-8"
+        out.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        out.flush()
+
+
+def write_bytes(content: bytes) -> None:
+    """Writes to stdout as it is, for other programs; raises like `write`."""
+    with _to_stdout() as out:
+        out.flush()
+        out.buffer.write(content)
+        out.buffer.flush()
+
+
+@contextlib.contextmanager
+def _to_stdout() -> Iterator[TextIO]:
+    from mldiag.errors import MldiagError, os_reason
+
+    # Python has no stdout at all where the shell closed it (`>&-`).
+    if sys.stdout is None:
+        raise MldiagError("stdout is closed; the result cannot be written")
+    try:
+        yield sys.stdout
+    except OSError as error:
+        # What is still buffered would fail again when the interpreter ends.
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            raise
+        raise MldiagError(f"stdout: cannot be written: {os_reason(error)}") from error
+
+
+def note(*lines: str) -> None:
+    """Lines for stderr, if anybody listens there: wrapped for a terminal, each in one piece for a program."""
+    if sys.stderr is None:
+        return
+    screen = Screen.of(sys.stderr)
+    page = Page(screen)
+    for line in lines:
+        text = line.lstrip(" ")
+        indent = " " * (len(line) - len(text))
+        if screen.terminal:
+            page.flow((text, ""), first=indent, rest=indent + "  ")
+        else:
+            page.line((line, ""))
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.write(page.text())
+        sys.stderr.flush()
 
 
 class Page:

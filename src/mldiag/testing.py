@@ -40,7 +40,7 @@ from typing import Any
 from msgspec import Struct, field
 
 from mldiag import plugins as plugin_loading
-from mldiag.assembly import Parts, read_run
+from mldiag.assembly import read_run
 from mldiag.discovery import discover
 from mldiag.engine import apply_rules
 from mldiag.files import Folder
@@ -149,11 +149,10 @@ def judge(
     overlay: Mapping[str, bytes] | None = None,
 ) -> RunReport:
     """Reads the one run at `root` and applies the rules; `overlay` replaces files by relative path."""
-    found = discover(root, lambda name: any(r.takes(name) for r in plugins.readers))
+    found = discover(root, plugins.takes)
     assert len(found) == 1, f"{len(found)} runs at {root}: {[r.label for r in found]}"
-    parts = Parts(plugins.readers, plugins.facts, plugins.vocabulary)
     folder = Folder(found[0].folder, found[0].files, overlay)
-    return apply_rules(read_run(folder, found[0].label, parts, pre=pre), rules, options)
+    return apply_rules(read_run(folder, found[0].label, plugins, pre=pre), rules, options)
 
 
 def _compare(case: Case, rule: Rule, report: RunReport) -> None:

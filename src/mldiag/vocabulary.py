@@ -1,4 +1,6 @@
-"""Canonical names of settings and series, and the spellings found for them: one table, which plugins can extend.
+"""Canonical names of settings and series, and the spellings found for them.
+
+Settings have one table, which plugins can extend; names of series follow a grammar (`split/quantity`).
 
 A setting's spelling is compared in lower case with dashes and dots as underscores; of a nested key (`optimizer.lr`,
 `model.max_position_embeddings`) the whole is tried first, then its last part.
@@ -37,7 +39,8 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
     "lr": ("learning_rate", "base_lr", "lr0", "max_lr", "peak_lr", "init_lr", "initial_lr", "learningrate"),
     "min_lr": ("lr_min", "final_lr", "end_lr", "eta_min", "learning_rate_min"),
     "lr_schedule": ("lr_scheduler_type", "scheduler", "lr_scheduler", "lr_decay_style", "schedule"),
-    "lr_decay_steps": ("lr_decay_iters", "decay_steps", "lr_decay_steps", "max_lr_steps", "t_max", "cosine_steps"),
+    "lr_decay_steps": ("lr_decay_iters", "decay_steps", "lr_decay_steps", "max_lr_steps", "t_max", "cosine_steps",
+                       "total_num_update"),
     "warmup_steps": (
         "warmup", "warmup_iters", "num_warmup_steps", "lr_warmup_steps", "warmup_updates", "lr_warmup_iters",
         "n_warmup_steps",
@@ -89,7 +92,7 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
     "train_windows": ("n_windows", "num_windows", "train_samples", "num_train_samples", "n_samples"),
     "max_docs": ("num_docs", "n_docs", "num_documents", "max_documents", "docs", "documents", "train_docs"),
     "num_classes": ("n_classes", "num_labels", "nc", "n_class", "num_class", "classes"),
-    "seed": ("random_seed", "random_state", "manual_seed", "global_seed", "rng_seed"),
+    "seed": ("random_seed", "random_state", "manual_seed", "global_seed", "rng_seed", "seed_everything"),
     "patience": ("early_stopping_patience", "es_patience", "early_stop_patience", "early_stopping_rounds"),
     "early_stopping": ("early_stop", "use_early_stopping"),
     "eval_every": ("eval_interval", "eval_steps", "evaluate_every", "eval_freq", "val_interval", "validation_steps"),
@@ -181,13 +184,13 @@ def normalized(name: str) -> str:
 @cache
 def axis(name: str) -> str | None:
     """Whether a column counts steps (`step`), epochs (`epoch`) or seconds (`time`) by its name; None for others."""
-    if not _AXES:
-        for kind, names in (("time", TIME_NAMES), ("epoch", EPOCH_NAMES), ("step", STEP_NAMES)):
-            _AXES.update({normalized(n): kind for n in names})
-    return _AXES.get(normalized(name))
+    return _axes().get(normalized(name))
 
 
-_AXES: dict[str, str] = {}
+@cache
+def _axes() -> Mapping[str, str]:
+    kinds = (("time", TIME_NAMES), ("epoch", EPOCH_NAMES), ("step", STEP_NAMES))
+    return {normalized(name): kind for kind, names in kinds for name in names}
 
 
 def split_of(name: str) -> str | None:
@@ -226,7 +229,7 @@ _COUNTED = frozenset({
 
 
 class Vocabulary(Struct, frozen=True):
-    """Maps spellings to canonical names. `extra` holds what plugins add."""
+    """Maps spellings of settings to canonical names. `extra` holds what plugins add."""
 
     extra: Mapping[str, str] = field(default_factory=dict)
 
@@ -249,37 +252,38 @@ class Vocabulary(Struct, frozen=True):
                 return found
         return None
 
-    def series(self, raw: str) -> str:
-        """The canonical name of a series.
 
-        `val_loss`, `valid/loss` and `eval_loss` give `val/loss`; a bare `loss` gives `train/loss`, since trainers log
-        the training quantity without a prefix (Keras, Hugging Face, nanoGPT); `lr` and counters have no split; a
-        component keeps its name (`train/loss/bce`). A quantity that the vocabulary does not know keeps its own name
-        behind its split.
-        """
-        words = [w for w in normalized(raw).split("_") if w not in _FILLERS]
-        if "_".join(words) in _BARE:
-            return _BARE["_".join(words)]
-        if words[0:1] == ["lr"] and words[1:2] and words[1] in _OPTIMIZERS:
-            group = [w for w in words[2:] if w != "pg1"]
-            return "_".join(["lr", *words[1:2], *group]) if group else "lr"
-        if words[0:1] == ["system"]:
-            return f"system/{'_'.join(words[1:])}"
-        split, words = _parted(words)
-        rest = "_".join(words)
-        if rest in ("epoch", "step"):
-            return f"{split}/{rest}" if split else rest
-        trimmed = _trimmed(words)
-        for spelled in (rest, trimmed):
-            if spelled in _BARE:
-                return _BARE[spelled] if split in (None, "train") else f"{split}/{_BARE[spelled]}"
-            if spelled in _QUANTITIES:
-                return f"{split or 'train'}/{_QUANTITIES[spelled]}"
-        if trimmed.startswith("loss_") or trimmed.endswith("_loss"):
-            part = trimmed.removeprefix("loss_").removesuffix("_loss")
-            if not _ABOUT_LOSS & set(part.split("_")):
-                return f"{split or 'train'}/loss/{part}"
-        return f"{split or 'train'}/{rest}"
+def series_name(raw: str) -> str:
+    """The canonical name of a series.
+
+    `val_loss`, `valid/loss` and `eval_loss` give `val/loss`; a bare `loss` gives `train/loss`, since trainers log
+    the training quantity without a prefix (Keras, Hugging Face, nanoGPT); `lr` and counters have no split; a
+    component keeps its name (`train/loss/bce`). A quantity that the vocabulary does not know keeps its own name
+    behind its split.
+    """
+    words = [w for w in normalized(raw).split("_") if w not in _FILLERS]
+    if "_".join(words) in _BARE:
+        return _BARE["_".join(words)]
+    if words[0:1] == ["lr"] and words[1:2] and words[1] in _OPTIMIZERS:
+        group = [w for w in words[2:] if w != "pg1"]
+        return "_".join(["lr", *words[1:2], *group]) if group else "lr"
+    if words[0:1] == ["system"]:
+        return f"system/{'_'.join(words[1:])}"
+    split, words = _parted(words)
+    rest = "_".join(words)
+    if rest in ("epoch", "step"):
+        return f"{split}/{rest}" if split else rest
+    trimmed = _trimmed(words)
+    for spelled in (rest, trimmed):
+        if spelled in _BARE:
+            return _BARE[spelled] if split in (None, "train") else f"{split}/{_BARE[spelled]}"
+        if spelled in _QUANTITIES:
+            return f"{split or 'train'}/{_QUANTITIES[spelled]}"
+    if trimmed.startswith("loss_") or trimmed.endswith("_loss"):
+        part = trimmed.removeprefix("loss_").removesuffix("_loss")
+        if not _ABOUT_LOSS & set(part.split("_")):
+            return f"{split or 'train'}/loss/{part}"
+    return f"{split or 'train'}/{rest}"
 
 
 def _parted(words: list[str]) -> tuple[str | None, list[str]]:
@@ -305,11 +309,6 @@ def _trimmed(words: list[str]) -> str:
     return "_".join(words)
 
 
-_ALIASES: dict[str, str] = {}
-
-
+@cache
 def _aliases() -> Mapping[str, str]:
-    if not _ALIASES:
-        _ALIASES.update({n: n for n in SETTINGS})
-        _ALIASES.update({a: n for n, spelled in SETTINGS.items() for a in spelled})
-    return _ALIASES
+    return {n: n for n in SETTINGS} | {a: n for n, spelled in SETTINGS.items() for a in spelled}

@@ -141,7 +141,7 @@ def test_an_unreadable_file_is_2_even_beside_findings_and_is_said_once(work: Pat
     machine = check(work, "bad", "--format", "json")
     assert machine.returncode == 2
     assert json.loads(machine.stdout)["runs"][0]["unread"][0]["path"] == "history.json"
-    assert machine.stderr == "mldiag: bad: history.json:1: JSON ends in the middle of a value (cut file)\n"
+    assert machine.stderr == "mldiag: bad/history.json:1: JSON ends in the middle of a value (cut file)\n"
 
 
 def test_when_every_rule_is_skipped_the_run_is_not_checked(work: Path) -> None:
@@ -246,6 +246,52 @@ def test_a_bad_configuration_is_2_in_one_line(work: Path) -> None:
 def test_options_of_a_rule_are_configured(work: Path) -> None:
     (work / "mldiag.toml").write_text("[rules.too-fast]\nlimit = 0.6\n")
     assert "TST001" not in check(work, "bad").stdout
+
+
+@pytest.mark.parametrize("glob", ["bad", "b*", "*/bad", "./bad"])
+def test_rules_are_ignored_for_a_path_from_wherever_it_is_checked(work: Path, glob: str) -> None:
+    (work / "mldiag.toml").write_text(
+        f'rule-folders = ["rules"]\nselect = ["TST"]\n[per-path-ignores]\n"{glob}" = ["too-fast"]\n'
+    )
+    (work / "bad2" / "bad").mkdir(parents=True)
+    for folder, path in ((work, "bad"), (work / "bad", "."), (work / "bad2", "../bad")):
+        done = mldiag("check", path, "--rules", work / "rules", cwd=folder)
+        assert done.returncode == 0, (folder, done.stdout, done.stderr)
+        assert "TST002" in done.stdout
+        assert "TST001" not in done.stdout
+    (work / "good" / "run.sh").write_text("python train.py --lr 0.5\n")
+    assert "TST001" in mldiag("check", "good", "--rules", work / "rules", cwd=work).stdout
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "config.toml", "config.py", "run.sh"])
+def test_a_comment_silences_in_every_format_that_has_comments(work: Path, name: str) -> None:
+    line = {"config.yaml": "lr: 0.5", "run.sh": "python train.py --lr 0.5"}.get(name, "lr = 0.5")
+    (work / "one").mkdir()
+    (work / "one" / name).write_text(f"{line}  # mldiag: ignore[TST001] measured to be fine\n")
+    run = json.loads(check(work, "one", "--format", "json").stdout)["runs"][0]
+    assert run["suppressed"] == 1
+    assert not [f for f in run["findings"] if f["code"] == "TST001"]
+    assert run["unused_suppressions"] == []
+
+
+def test_a_comment_that_silences_nothing_is_shown_even_where_nothing_was_found(work: Path) -> None:
+    (work / "good" / "run.sh").write_text("python train.py --lr 0.01 --run_name a  # mldiag: ignore[TST001]\n")
+    done = check(work, "good", "--fail-on", "info")
+    assert done.returncode == 0
+    assert "unused suppressions\n  run.sh:1:41: TST001: it found nothing there\n" in done.stdout
+    assert "unused" not in check(work, "good", "--quiet").stdout
+
+
+def test_nothing_of_a_checked_run_is_executed_or_imported(work: Path) -> None:
+    trap = f"import pathlib\npathlib.Path({str(work / 'executed')!r}).touch()\n"
+    files = {"train.py": trap, "setup.py": trap, "conftest.py": trap, "sitecustomize.py": trap, "json.py": trap,
+             "run.sh": f"touch {work / 'executed'}\n$(touch {work / 'executed'})\npython train.py --lr 0.5\n",
+             "config.yaml": f"a: !!python/object/apply:os.system ['touch {work / 'executed'}']\n"}  # fmt: skip
+    for name, content in files.items():
+        (work / "bad" / name).write_text(content)
+    assert check(work, "bad").returncode in (1, 2)
+    assert mldiag("inspect", "bad", cwd=work).stdout
+    assert not (work / "executed").exists()
 
 
 def test_a_pipe_gets_80_columns_without_colour_unless_the_environment_says_otherwise(work: Path) -> None:

@@ -89,7 +89,7 @@ def test_on_a_terminal_the_page_is_drawn(work: Path) -> None:
 def test_an_unknown_rule_is_2_and_names_the_nearest(work: Path) -> None:
     result = mldiag("explain", "too-fasst", "--rules", "rules")
     assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr == "mldiag: no rule 'too-fasst'; the nearest is too-fast\n"
+    assert result.stderr == "mldiag: no rule 'too-fasst'; did you mean 'too-fast'?\n"
 
 
 def test_the_catalogue_lists_every_rule(work: Path) -> None:

@@ -129,7 +129,7 @@ def test_stderr_says_what_each_fix_does_and_what_is_held_back(rules: Path, run: 
         "safe TST002: plan 2000 steps",
         "1 unsafe fix held back; --unsafe-fixes applies them:",
         "  TST003: warm up for 100 steps",
-        "checked again: 0 errors and 1 warning left",
+        "checked again: 0 errors and 1 warning (TST003) left",
         "nothing was written: --apply writes this in place, --suffix and --output write corrected copies",
     ]
 
@@ -353,7 +353,7 @@ def test_what_only_a_person_can_do_is_said_without_control_characters(rules: Pat
         "nothing to change",
         "only a person can do this:",
         r"  TST004: choose a larger model\x1b[2J",
-        "0 errors and 1 warning found",
+        "0 errors and 1 warning (TST004) found",
     ]
 
 
@@ -514,3 +514,11 @@ def test_the_safe_fixes_of_the_v5_run_restore_what_its_other_parts_say(v5: Path)
     before = tree(v5)
     assert "nothing to change" in CliRunner().invoke(main, ["fix", str(v5), "--apply"]).stderr
     assert tree(v5) == before
+
+
+def test_what_the_last_run_recorded_does_not_undo_a_fix(tmp_path: Path) -> None:
+    command = "python train.py --lr 3e-4 --max_steps 10000 --warmup_ratio 0.3 --seed 1\n"
+    (tmp_path / "run.sh").write_text(command)
+    (tmp_path / "args.json").write_text('{"lr": 3e-4, "max_steps": 10000, "warmup_ratio": 0.3, "seed": 1}\n')
+    done = CliRunner().invoke(main, ["fix", "--apply", "--unsafe-fixes", str(tmp_path)])
+    assert (tmp_path / "run.sh").read_text() == command.replace("0.3 ", "0.05 "), done.stderr

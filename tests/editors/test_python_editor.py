@@ -7,8 +7,7 @@ import math
 from pathlib import Path
 
 import pytest
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
+from hypothesis import assume, given, strategies as st
 
 from mldiag.artifacts import Option, PythonSource, Scalar
 from mldiag.editors import python
@@ -16,8 +15,6 @@ from mldiag.files import File, Folder
 from mldiag.findings import Edit
 from mldiag.fixes import apply_edits
 from mldiag.readers.python_source import python_source
-
-UNHURRIED = settings(deadline=None)
 
 
 def options(content: bytes) -> dict[str, Option]:
@@ -74,7 +71,6 @@ VALUES = st.one_of(
 )
 
 
-@UNHURRIED
 @given(VALUES, VALUES, st.sampled_from(["", "  # ü", "      # ü"]))
 def test_a_replaced_default_is_read_again_and_the_rest_stays(old: Scalar, new: Scalar, comment: str) -> None:
     assume(not any(0xD800 <= ord(c) < 0xE000 for v in (old, new) if isinstance(v, str) for c in v))
@@ -90,7 +86,6 @@ def test_a_replaced_default_is_read_again_and_the_rest_stays(old: Scalar, new: S
     assert changed.endswith(content[content.index(b"\ny") :])
 
 
-@UNHURRIED
 @given(st.integers(-(10**12), 10**12), st.integers(-(10**12), 10**12), st.integers(0, 12))
 def test_a_default_that_is_replaced_back_gives_the_identical_bytes(old: int, new: int, spaces: int) -> None:
     content = f"def f(): ...\nX = {old}{' ' * spaces}# ü\n".encode()

@@ -6,8 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
+from hypothesis import assume, given, strategies as st
 
 from mldiag.artifacts import Flag, Launch, Role, Scalar, SettingValue
 from mldiag.assembly import literal
@@ -16,8 +15,6 @@ from mldiag.files import File, Folder
 from mldiag.findings import Edit
 from mldiag.fixes import apply_edits
 from mldiag.readers.shell import shell as read_shell
-
-UNHURRIED = settings(deadline=None)
 
 
 def launch(content: bytes) -> Launch:
@@ -144,7 +141,6 @@ def scripts(draw: st.DrawFn) -> tuple[bytes, str]:
     return end.join(lines).encode() + end.encode(), old
 
 
-@UNHURRIED
 @given(scripts(), NUMBERS | TEXTS)
 def test_a_replaced_value_is_read_again_and_nothing_else_changes(
     script: tuple[bytes, str], value: int | float | str
@@ -163,7 +159,6 @@ def line_of(content: bytes) -> str:
     return flag(content, "--x").source.excerpt or ""
 
 
-@UNHURRIED
 @given(scripts(), NUMBERS)
 def test_a_value_that_is_replaced_back_gives_the_identical_bytes(script: tuple[bytes, str], value: float) -> None:
     content, old = script

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mldiag.artifacts import Metrics, Program, Role, Scalar, Series, Settings, SettingValue, Source, floats
 from mldiag.facts import Fact
-from mldiag.plugins import facts_in
+from mldiag.parts import facts_in
 from mldiag.run import Run
 
 FACTS: dict[type, Fact] = {f.type: f for f in facts_in("mldiag.facts")}

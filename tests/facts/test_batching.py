@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 from given import run, series
-from hypothesis import given as given_that
-from hypothesis import strategies as st
+from hypothesis import given as given_that, strategies as st
 
 from mldiag.errors import NotApplicable
 from mldiag.facts.batching import Batching, Unit
@@ -49,7 +48,7 @@ def test_padded_batches_decide_nothing():
 
 def test_accumulation_and_devices_multiply_the_batch():
     batching = run(counter(8 * 4 * 2 * 64), batch_size=8, grad_accum=4, devices=2, seq_len=64).get(Batching)
-    assert batching.per_step == 64
+    assert batching.sequences.sequences_per_step == 64
     assert batching.unit is Unit.SEQUENCES
 
 

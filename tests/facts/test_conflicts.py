@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 from given import value, with_settings
-from hypothesis import given as given_that
-from hypothesis import strategies as st
+from hypothesis import given as given_that, strategies as st
 
 from mldiag.artifacts import Launch, Program, Role, SettingValue, Source
 from mldiag.facts.conflicts import ConflictKind, Conflicts, same_value

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from mldiag.artifacts import Metrics, Series, Source, floats
 from mldiag.facts.curves import Curves, launches, prepared

@@ -42,6 +42,8 @@ def test_an_evaluation_before_the_training_has_no_train_level() -> None:
     pair = losses(series([4, 2, 1], steps=[10, 20, 30]), series([4.1, 2.2, 1.3], "val/loss", steps=[0, 20, 30]))
     assert list(pair.train_levels) == [3, 1]
     assert list(pair.val_levels) == [2.2, 1.3]
+    assert [pair.place(0), pair.place(1)] == ["step 20", "step 30"]
+    assert [pair.until(1).place(0), len(pair.until(1))] == ["step 20", 1]
 
 
 def test_without_a_common_axis_equal_shares_of_the_run_are_equal_times() -> None:

@@ -6,8 +6,7 @@ import math
 
 import pytest
 from given import run, series
-from hypothesis import given as given_that
-from hypothesis import strategies as st
+from hypothesis import given as given_that, strategies as st
 
 from mldiag.errors import NotApplicable
 from mldiag.facts.lr_curve import LrCurve

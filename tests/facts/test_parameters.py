@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 from given import run, value, with_settings
-from hypothesis import given as given_that
-from hypothesis import strategies as st
+from hypothesis import given as given_that, strategies as st
 
 from mldiag.artifacts import Build, Program, PythonSource, Role, Source
 from mldiag.errors import NotApplicable

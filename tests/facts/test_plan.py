@@ -6,8 +6,7 @@ import math
 
 import pytest
 from given import run, series, value, with_settings
-from hypothesis import given as given_that
-from hypothesis import strategies as st
+from hypothesis import given as given_that, strategies as st
 
 from mldiag.artifacts import Launch, Program, Role, Source
 from mldiag.errors import NotApplicable

@@ -47,9 +47,15 @@ def test_the_source_goes_before_a_configuration() -> None:
     assert with_settings(*settings, program=program(built)).get(Positions).rows == 256
 
 
-@pytest.mark.parametrize("model", ["bert", "gpt2", "roberta"])
+@pytest.mark.parametrize("model", ["bert", "gpt2", "opt"])
 def test_models_with_absolute_positions_have_a_table(model: str) -> None:
     assert run(seq_len=128, max_positions=512, model_type=model).get(Positions).rows == 512
+
+
+@pytest.mark.parametrize("model", ["roberta", "camembert", "longformer"])
+def test_a_table_that_begins_behind_the_padding_holds_two_tokens_less(model: str) -> None:
+    found = run(seq_len=128, max_positions=514, model_type=model).get(Positions)
+    assert (found.rows, found.reserved) == (512, 2)
 
 
 @pytest.mark.parametrize(

@@ -8,17 +8,15 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from mldiag.artifacts import Build, Option, Origin, PythonSource, Role, SettingValue, Source
 from mldiag.errors import ReadError
 from mldiag.files import File
-from mldiag.plugins import readers_in
+from mldiag.parts import readers_in
 from mldiag.readers.python_source import python_source
 
 SHARED = Path(__file__).parents[3] / "shared"
-UNHURRIED = settings(deadline=None)
 
 
 def artifacts(text: str | bytes) -> list[PythonSource | SettingValue]:
@@ -443,6 +441,12 @@ def test_an_argument_is_followed_to_its_number(argument: str, before: str, expec
         ("args.context", "args.context = 64; setattr(args, key, value)", "pass"),
         ("args.context", "args.context = 64; vars(args).update(other)", "pass"),
         ("args.context", "args.context = 64; other = args; other.context = 5", "pass"),
+        ("args.context", "args.context = 64; args.__dict__[key] = value", "pass"),
+        ("args.context", "args.context = 64; vars(args)[key] = value", "pass"),
+        ("args.context", "args.context = 64; d = vars(args); d.update(other)", "pass"),
+        ("args.context", "args.context = 64; d = vars(args); d[key] = value", "pass"),
+        ("args.context", "args.context = 64; object.__setattr__(args, key, value)", "pass"),
+        ("cfg['n']", "cfg = {'n': 32}; cfg[key] = value", "pass"),
         ("args.missing", "pass", "pass"),
         ("p.get_default('seq_len')", "p.set_defaults(seq_len=5)", "pass"),
         ("cfg['n']", "cfg = {'n': 32}; cfg.update(n=5)", "pass"),
@@ -635,7 +639,6 @@ STATEMENTS = st.one_of(
 )
 
 
-@UNHURRIED
 @given(st.lists(STATEMENTS, max_size=12))
 def test_any_tangle_of_definitions_has_an_end(statements: list[str]) -> None:
     text = "import argparse\n" + "\n".join(statements) + "\nf(1)\n"
@@ -645,14 +648,12 @@ def test_any_tangle_of_definitions_has_an_end(statements: list[str]) -> None:
             assert spanned(text.encode(), place) == place.text
 
 
-@UNHURRIED
 @given(st.binary(max_size=300) | st.text(max_size=300).map(str.encode))
 def test_no_bytes_bring_the_reader_down(content: bytes) -> None:
     with contextlib.suppress(ReadError):
         assert all(isinstance(a, PythonSource | SettingValue) for a in artifacts(content))
 
 
-@UNHURRIED
 @given(
     st.lists(
         st.tuples(st.sampled_from(["", "é = 'ü'", "# ß", "\t", "\f"]), st.integers(-9, 9**9)), min_size=1, max_size=5
@@ -706,3 +707,44 @@ def test_the_reader_takes_python_files() -> None:
     assert found.takes("src/train.py")
     assert found.takes("GUI.PYW")
     assert not found.takes("train.pyc")
+
+
+DEFAULT_BUILT = """
+import json
+from dataclasses import dataclass
+from torch import nn
+from tools import override
+@dataclass
+class Config:
+    seq_len: int = 128
+class LM(nn.Module):
+    def __init__(self, config):
+        self.pos = nn.Embedding(config.seq_len, 8)
+config = Config()
+{before}
+model = LM(config)
+{after}
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("pass", "pass"),
+        ("print(json.dumps(config))", "pass"),
+        ("pass", "override(config)"),
+        ("x = {}; x[1] = 2", "pass"),
+    ],
+)
+def test_a_configuration_that_nothing_changes_builds_its_defaults(before: str, after: str) -> None:
+    found = build(DEFAULT_BUILT.format(before=before, after=after))
+    assert found is not None
+    assert (found.value, found.uses_default, found.through) == (128, True, {"LM"})
+
+
+@pytest.mark.parametrize(
+    "before",
+    ["override(config)", "config = override(config)", "exec(open('configurator.py').read())", "globals()[key] = value"],
+)
+def test_a_configuration_that_unseen_code_may_change_builds_no_known_size(before: str) -> None:
+    assert build(DEFAULT_BUILT.format(before=before, after="pass")) is None

@@ -9,17 +9,15 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from mldiag.artifacts import Flag, Launch, Source
 from mldiag.errors import ReadError
 from mldiag.files import File
-from mldiag.plugins import readers_in
+from mldiag.parts import readers_in
 from mldiag.readers.shell import shell
 
 SHARED = Path(__file__).parents[3] / "shared"
-UNHURRIED = settings(deadline=None)
 
 
 def launches(text: str | bytes) -> list[Launch]:
@@ -419,7 +417,6 @@ def test_variables_that_double_each_other_come_to_an_end() -> None:
     assert time.process_time() - begin < 2
 
 
-@UNHURRIED
 @given(st.binary(max_size=200) | st.text("\"'\\$(){}[]=- \n#;|&<>`x1ARGS@*:python .y", max_size=80).map(str.encode))
 def test_no_bytes_bring_the_reader_down(content: bytes) -> None:
     with contextlib.suppress(ReadError):
@@ -431,7 +428,6 @@ WORDS = st.text(
 ).filter(lambda w: not w.startswith("-") and not re.match(r"\+{0,2}[A-Za-z_][\w.@/-]*=", w))
 
 
-@UNHURRIED
 @given(st.lists(st.tuples(WORDS, st.sampled_from([" ", "=", " \\\n  "])), min_size=1, max_size=6), st.booleans())
 def test_any_quoted_value_is_read_as_the_shell_would(pairs: list[tuple[str, str]], double: bool) -> None:
     def quoted(word: str) -> str:

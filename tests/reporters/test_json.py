@@ -7,8 +7,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from msgspec.structs import replace
 
 from mldiag.artifacts import Source, Unread
@@ -43,7 +42,7 @@ def test_the_keys_are_those_of_schema_1_in_their_order() -> None:
     assert list(made) == ["schema", "tool", "runs", "problems", "summary"]
     assert made["tool"] == {"name": "mldiag", "version": "1.0"}
     assert list(made["runs"][0]) == [
-        "path", "name", "findings", "clean", "skipped", "failed", "unread", "suppressed",
+        "path", "name", "findings", "clean", "skipped", "failed", "unread", "suppressed", "unused_suppressions",
     ]  # fmt: skip
     told = made["runs"][0]["findings"][0]
     assert list(told) == [

@@ -6,15 +6,14 @@ import re
 import unicodedata
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import example, given, strategies as st
 from msgspec.structs import replace
 
 from mldiag.artifacts import Source, Unread
 from mldiag.findings import Edit, Evidence, Failed, Finding, Fix, Severity, Skipped
 from mldiag.report import Report, RunReport, Style, by_cause
 from mldiag.reporters.text import text
-from mldiag.terminal import columns_of
+from mldiag.terminal import columns_of, escaped
 
 EDIT = Edit("run.sh", 0, 1, "a", "b")
 
@@ -189,6 +188,7 @@ anything = st.text(st.characters(), max_size=120)
 paths = st.text("abc/._-日", min_size=1, max_size=15)
 
 
+@example("", "0000\x1f\x1f\x1f\x1f\x1f𐀀𐀀𐀀𐀀𐀀", "", None, "", "_", 15, 0, 83, "ascii")  # caret behind a full line
 @given(
     message=anything,
     excerpt=anything,
@@ -229,7 +229,7 @@ def test_whatever_the_text_no_line_is_too_wide_and_no_control_character_gets_out
         out = text(full, Style(width=width, encoding=encoding, skipped=True, verbose=verbose))
         assert not [c for c in out if c != "\n" and not c.isprintable() and c not in "\u202f\u2009\u3000\u200c\u200d"]
         # A place is never broken: it is what editors open.
-        assert all(columns_of(line) <= width or path in line for line in out.splitlines())
+        assert all(columns_of(line) <= width or escaped(path, encoding) in line for line in out.splitlines())
         out.encode(encoding)
 
 

@@ -6,7 +6,6 @@ findings at or above it, 2 the work could not be done. stdout carries the result
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import importlib
 import os
@@ -19,8 +18,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mldiag import __version__
-from mldiag.errors import BROKEN as BROKEN
-from mldiag.errors import MldiagError
+from mldiag.errors import BROKEN, MldiagError
 
 if TYPE_CHECKING:
     from mldiag.plugins import Plugins
@@ -45,14 +43,12 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
+            _require_working_folder()
             return super().invoke(ctx)
         except MldiagError as error:
             complain(str(error))
             return BROKEN
         except BrokenPipeError:
-            # What is still buffered would fail again when the interpreter ends.
-            with contextlib.suppress(OSError, ValueError):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return BROKEN_PIPE
 
     def main(  # type: ignore[override]
@@ -79,12 +75,18 @@ class Commands(click.Group):
         sys.exit(code or 0)
 
 
+def _require_working_folder() -> None:
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise MldiagError("the working folder is gone or may not be entered; change to another one") from error
+
+
 def complain(message: str) -> None:
     """One line on stderr, with nothing in it that acts on a terminal."""
-    from mldiag.terminal import escaped, write
+    from mldiag.terminal import note
 
-    with contextlib.suppress(BrokenPipeError):
-        write(f"mldiag: {escaped(message)}\n", sys.stderr)
+    note(f"mldiag: {message}")
 
 
 def rule_folders(paths: Sequence[Path], given: Sequence[Path]) -> list[Path]:
@@ -96,7 +98,7 @@ def rule_folders(paths: Sequence[Path], given: Sequence[Path]) -> list[Path]:
     from mldiag import settings
     from mldiag.errors import SettingsError
 
-    checked = [path.resolve() for path in paths]
+    checked = [Path(os.path.realpath(path)) for path in paths]
     folders = dict.fromkeys(given)
     for path in paths:
         config = settings.find(path)
@@ -120,17 +122,48 @@ def known_plugins(given: Sequence[Path]) -> Plugins:
     return load(dict.fromkeys((*given, *settings.find(Path.cwd()).rule_folders)))
 
 
+class NamedPath(click.Path):
+    """A path that the command itself looks at, so that one that cannot be used costs only itself; never empty."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path, readable=False)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        # `mldiag fix --apply "$RUN"` with RUN unset must not mean the working folder.
+        if value == "":
+            self.fail("the path is empty; the working folder is called .", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 def words(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
     """For an option that may be repeated or given several words separated by commas."""
     return tuple(word.strip() for value in values for word in value.split(",") if word.strip())
 
+
+def rule_words(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """What a shell may complete a rule to: codes, names and families, behind the commas that are there."""
+    before, comma, word = incomplete.rpartition(",")
+    known = known_plugins([]).rules.values()
+    found = sorted({w for rule in known for w in (rule.code, rule.name, rule.family)})
+    return [before + comma + w for w in found if w.lower().startswith(word.lower())]
+
+
+stage_option = click.option(
+    "--stage",
+    type=click.Choice(["pre", "post"]),
+    default="post",
+    help="pre: look only at what is known before training.",
+)
+
+paths_argument = click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=NamedPath())
+"""The paths that a command works on."""
 
 rules_option = click.option(
     "--rules",
     "rules",
     multiple=True,
     metavar="DIR",
-    type=click.Path(path_type=Path),
+    type=NamedPath(),
     help="Load the rules in the Python files of DIR as well; may be repeated.",
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mldiag.cli import BROKEN, complain, rule_folders, rules_option, words
+from mldiag.cli import (
+    complain,
+    known_plugins,
+    paths_argument,
+    rule_folders,
+    rule_words,
+    rules_option,
+    stage_option,
+    words,
+)
+from mldiag.errors import BROKEN
 
 if TYPE_CHECKING:
     from mldiag.findings import Severity
@@ -49,24 +60,29 @@ def _paired(order: Sequence[tuple[str, str]]) -> tuple[tuple[str, str | None], .
     return found
 
 
-@click.command(cls=_Outputs)
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path(path_type=Path))
+def _formats(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    return [name for name in sorted(known_plugins([]).reporters) if name.startswith(incomplete)]
+
+
+@click.command(cls=_Outputs, short_help="Says what is wrong with runs, with numbers and places.")
+@paths_argument
 @click.option(
     "--select",
     multiple=True,
     metavar="RULE",
     callback=words,
+    shell_complete=rule_words,
     help="Apply these rules only: codes, beginnings of codes, names or families, separated by commas; may be repeated.",
 )
 @click.option(
-    "--ignore", multiple=True, metavar="RULE", callback=words, help="Leave these rules out, named in the same way."
+    "--ignore",
+    multiple=True,
+    metavar="RULE",
+    callback=words,
+    shell_complete=rule_words,
+    help="Leave these rules out, named in the same way.",
 )
-@click.option(
-    "--stage",
-    type=click.Choice(["pre", "post"]),
-    default="post",
-    help="pre: look only at what is known before training.",
-)
+@stage_option
 @click.option(
     "--fail-on",
     type=click.Choice(["error", "warning", "info", "never"]),
@@ -77,14 +93,23 @@ def _paired(order: Sequence[tuple[str, str]]) -> tuple[tuple[str, str | None], .
     multiple=True,
     metavar="RULE",
     callback=words,
+    shell_complete=rule_words,
     help="Exit with 1 if this rule was not applied to every run; may be repeated.",
 )
-@click.option("--format", "format", multiple=True, metavar="NAME", help="Output format (default: text).")
+@click.option(
+    "--format",
+    "format",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=_formats,
+    help="Output format: text (default), json, or one of a plugin.",
+)
 @click.option(
     "--output",
     "-o",
     multiple=True,
     metavar="FILE",
+    type=click.Path(),
     help="Write the format beside it to FILE instead of stdout; the pair may be repeated.",
 )
 @click.option(
@@ -132,7 +157,7 @@ def command(
         for run in report.runs:
             for unread in run.unread:
                 if unread.known:
-                    complain(f"{run.path}: {unread}")
+                    complain(posixpath.join(run.path, str(unread)))
     unmet = _unmet(report, required)
     for line in unmet:
         complain(line)
@@ -153,7 +178,7 @@ def _gate(paths: Sequence[Path], fail_on: str | None) -> Severity | None:
 def _print(
     plugins: Plugins, report: Report, name: str, file: str | None, gate: Severity | None, flags: dict[str, Any]
 ) -> None:
-    from mldiag.errors import MldiagError
+    from mldiag.errors import MldiagError, os_reason
     from mldiag.terminal import Screen, write
 
     render = plugins.reporters[name].render
@@ -163,7 +188,7 @@ def _print(
     try:
         Path(file).write_bytes(render(report, _style(Screen(), gate, flags)).encode("utf-8", "backslashreplace"))
     except OSError as error:
-        raise MldiagError(f"{file}: cannot be written: {(error.strerror or str(error)).lower()}") from error
+        raise MldiagError(f"{file}: cannot be written: {os_reason(error)}") from error
 
 
 def _style(screen: Any, gate: Severity | None, flags: dict[str, Any]) -> Style:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mldiag.cli import known_plugins, rules_option
+from mldiag.cli import known_plugins, rule_words, rules_option
 
 if TYPE_CHECKING:
     from mldiag.rules import Rule
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("rule")
+@click.argument("rule", shell_complete=rule_words)
 @rules_option
 def command(rule: str, rules: tuple[Path, ...]) -> None:
     """Prints the page of a rule.

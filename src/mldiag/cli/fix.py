@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os.path
+import stat
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -11,26 +12,37 @@ from typing import TYPE_CHECKING
 import click
 from msgspec.structs import replace
 
-from mldiag.cli import BROKEN, complain, rule_folders, rules_option, words
+from mldiag.cli import NamedPath, complain, paths_argument, rule_folders, rule_words, rules_option, stage_option, words
+from mldiag.errors import BROKEN
 
 if TYPE_CHECKING:
     from mldiag.audit import Request
+    from mldiag.findings import Severity
     from mldiag.fixes import Change, Fixing, Settled
     from mldiag.journal import Write
     from mldiag.plugins import Plugins
     from mldiag.report import Report
 
 
-@click.command("fix")
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path(path_type=Path))
+@click.command(short_help="Corrects what is wrong with runs: prints a diff, or writes it.")
+@paths_argument
 @click.option("--apply", is_flag=True, help="Write the corrections, in place unless --output or --suffix is given.")
-@click.option("--output", metavar="DIR", type=click.Path(path_type=Path), help="Write corrected copies below DIR.")
+@click.option("--output", metavar="DIR", type=NamedPath(), help="Write corrected copies below DIR.")
 @click.option("--suffix", metavar="TEXT", help="Write corrected copies beside the originals (_fixed: run_fixed.sh).")
 @click.option("--unsafe-fixes", is_flag=True, help="Also apply fixes after which the next run learns differently.")
 @click.option("--undo", is_flag=True, help="Take back what was last written for PATH.")
-@click.option("--select", multiple=True, metavar="RULE", callback=words, help="Fix what these rules find only.")
-@click.option("--ignore", multiple=True, metavar="RULE", callback=words, help="Leave these rules out.")
-@click.option("--stage", type=click.Choice(["pre", "post"]), default="post", help="pre: known before training only.")
+@click.option(
+    "--select",
+    multiple=True,
+    metavar="RULE",
+    callback=words,
+    shell_complete=rule_words,
+    help="Fix only what these rules find; named as with `mldiag check`.",
+)
+@click.option(
+    "--ignore", multiple=True, metavar="RULE", callback=words, shell_complete=rule_words, help="Leave these rules out."
+)
+@stage_option
 @rules_option
 def command(
     paths: tuple[Path, ...],
@@ -80,7 +92,7 @@ def _fix(request: Request, plugins: Plugins, unsafe: bool, apply: bool, output: 
         complain(line)
     if not settled.report.runs:
         return BROKEN
-    code = BROKEN if settled.report.exit_code(None) == BROKEN else 0
+    code = settled.report.exit_code(None)
     if not apply and output is None and suffix is None:
         _show(settled.changes, request.paths)
         _explain(settled, unsafe, bool(settled.changes))
@@ -104,7 +116,7 @@ def _placed(
     from mldiag.retarget import retargeted
 
     check_unchanged(settled.changes)
-    folders = [_folder(path) for path in request.paths if path.exists()]
+    folders = [_folder(path) for path in request.paths if _mode(path)]
     contents = {change.path: change.after for change in settled.changes}
     if suffix is not None:
         runs = read_runs(replace(request, overlay=contents), plugins, []) if contents else ()
@@ -115,8 +127,12 @@ def _placed(
 
 
 def _undo(paths: Sequence[Path], output: Path | None) -> int:
+    from mldiag.errors import FixError
     from mldiag.journal import undo
 
+    for path in paths:
+        if not _mode(path):  # the journal beside a mistyped name is another path's
+            raise FixError(f"{path}: there is no such file or folder, or it cannot be reached; nothing was undone")
     taken_back = undo([_folder(path) for path in paths], output)
     for undone in taken_back:
         _tell(undone.action, undone.path, paths)
@@ -127,28 +143,37 @@ def _undo(paths: Sequence[Path], output: Path | None) -> int:
 
 def _folder(path: Path) -> Path:
     """The checked folder, whose journal keeps what is written for a path: for a file, the one it lies in."""
-    return (path if path.is_dir() else path.parent).resolve()
+    return (path if stat.S_ISDIR(_mode(path)) else path.parent).resolve()
+
+
+def _mode(path: Path) -> int:
+    """What `stat` says of a path; 0 where it cannot be reached, which the audit has told already."""
+    try:
+        return path.stat().st_mode
+    except OSError:
+        return 0
 
 
 def _shown(path: Path, given: Iterable[Path]) -> str:
     """A path as the user would write it: below one of the given paths, or in the working folder; else absolute."""
     for base in given:
         if not base.is_absolute() and path.is_relative_to(_folder(base)):
-            return os.path.normpath((base if base.is_dir() else base.parent) / path.relative_to(_folder(base)))
+            named = base if stat.S_ISDIR(_mode(base)) else base.parent
+            return os.path.normpath(named / path.relative_to(_folder(base)))
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def _show(changes: Iterable[Change], given: Sequence[Path]) -> None:
     from mldiag.diff import painted, unified
-    from mldiag.terminal import Screen, write
+    from mldiag.terminal import Screen, write, write_bytes
 
     screen = Screen.of(sys.stdout)
     for change in changes:
         lines = unified(change.before, change.after, _shown(change.path, given))
-        if screen.color or sys.stdout.isatty():
+        if screen.color or screen.terminal:
             write(painted(lines, screen))
         else:
-            click.echo(b"".join(lines), nl=False)
+            write_bytes(b"".join(lines))
 
 
 def _explain(settled: Settled, unsafe: bool, pending: bool) -> None:
@@ -176,8 +201,16 @@ def _explain(settled: Settled, unsafe: bool, pending: bool) -> None:
     if shown:
         _say("only a person can do this:")
         _say(*(f"  {line(fixing)}" for fixing in shown))
-    left = " and ".join(counted(settled.report.count(s), s.value) for s in (Severity.ERROR, Severity.WARNING))
+    left = " and ".join(_counted(settled.report, s) for s in (Severity.ERROR, Severity.WARNING))
     _say(f"checked again: {left} left" if settled.applied else f"{left} found")
+
+
+def _counted(report: Report, severity: Severity) -> str:
+    """`2 errors (CUR001, SMP002)`."""
+    from mldiag.terminal import counted
+
+    codes = dict.fromkeys(finding.code for finding in report.findings if finding.level is severity)
+    return counted(report.count(severity), severity.value) + (f" ({', '.join(codes)})" if codes else "")
 
 
 def _troubles(report: Report) -> list[str]:
@@ -186,7 +219,7 @@ def _troubles(report: Report) -> list[str]:
     for run in report.runs:
         lines += [f"{run.path}/{unread}" for unread in run.unread if unread.known]
         lines += [f"{run.path}: rule {failed.code} failed: {failed.error}" for failed in run.failed]
-        if not run.findings and not run.clean and not run.suppressed:
+        if not run.checked:
             lines.append(f"{run.path}: every rule was skipped")
     return lines
 
@@ -198,6 +231,6 @@ def _tell(action: str, path: Path, given: Iterable[Path]) -> None:
 
 
 def _say(*lines: str) -> None:
-    from mldiag.terminal import escaped, write
+    from mldiag.terminal import note
 
-    write("".join(f"{escaped(line)}\n" for line in lines), sys.stderr)
+    note(*lines)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mldiag.cli import BROKEN, complain
+from mldiag.cli import complain, paths_argument, stage_option
+from mldiag.errors import BROKEN
 
 if TYPE_CHECKING:
     from mldiag.artifacts import Launch, PythonSource, Series
@@ -23,8 +24,8 @@ _DEEPEST = 3
 
 
 @click.command()
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path(path_type=Path))
-@click.option("--stage", type=click.Choice(["pre", "post"]), default="post", help="As with `mldiag check`.")
+@paths_argument
+@stage_option
 @click.option("--format", "format_", type=click.Choice(["text", "json"]), default="text", help="Output format.")
 def command(paths: tuple[Path, ...], stage: str, format_: str) -> int:
     """Shows what was read at PATH, from where, and what could not be.
@@ -56,15 +57,14 @@ def command(paths: tuple[Path, ...], stage: str, format_: str) -> int:
 
 def described(run: Run) -> dict[str, Any]:
     """Everything that was read of a run, as plain data."""
+    from mldiag.reporters.json import unread
+
     launches = [launch for launch in (run.program.launch, *run.program.other_launches) if launch]
     return {
         "path": run.path,
         "name": run.name,
         "files": [{"path": path, "reader": reader} for path, reader in run.files.items()],
-        "unread": [
-            {"path": u.path, "line": u.line, "reason": u.reason, "partial": u.partial, "known": u.known}
-            for u in run.unread
-        ],
+        "unread": [unread(u) for u in run.unread],
         "series": [_series(series) for series in run.metrics],
         "settings": list(_settings(run)),
         "launches": [_launch(launch, launch is run.program.launch) for launch in launches],
@@ -277,9 +277,10 @@ def _show_facts(page: Page, facts: Sequence[dict[str, Any]]) -> None:
         page.blank()
         page.line(("facts", "strong"))
     for fact in derived:
-        page.flow((fact["name"], ""), first="  ")
         value = fact["value"] if isinstance(fact["value"], dict) else {"value": fact["value"]}
-        page.table([[(n, "dim"), (_short(v), "")] for n, v in value.items() if v not in (None, "", [], {})], indent=4)
+        told = [[(n, "dim"), (_short(v), "")] for n, v in value.items() if v not in (None, "", [], {})]
+        page.flow((fact["name"], ""), ("" if told else ": nothing", "dim"), first="  ")
+        page.table(told, indent=4)
     for fact in facts:
         if fact["missing"] is not None:
             page.flow((fact["name"], ""), (": missing: ", "dim"), (fact["missing"], ""), first="  ", rest="    ")

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from mldiag.cli import BROKEN, complain, known_plugins, rules_option
+from mldiag.cli import complain, known_plugins, rules_option
+from mldiag.errors import BROKEN
 
 
 @click.command()

@@ -74,11 +74,6 @@ class Batching(Struct, frozen=True):
     corpus: Amount | None = None
 
     @property
-    def per_step(self) -> float:
-        """Batch size × accumulation × devices."""
-        return self.batch_size.value * self.accumulation * self.devices
-
-    @property
     def tokens_per_step(self) -> float | None:
         """Tokens in one optimizer step: as logged, else by the proven unit; sequences where nothing decides."""
         if self.measured is not None:
@@ -90,10 +85,9 @@ class Batching(Struct, frozen=True):
 @fact
 def batching(settings: Settings, metrics: Metrics | None, program: Program | None, windows: Windows | None) -> Batching:
     """Reads the batch settings and decides the unit from a logged token counter, else from the size of the corpus."""
-    launched = program is not None and program.launch is not None
 
     def amount(name: str) -> Amount | None:
-        return stated(settings, name, launched=launched)
+        return stated(settings, name, program)
 
     batch = amount("batch_size")
     if batch is None:

@@ -10,7 +10,7 @@ from msgspec import Struct
 from mldiag.artifacts import Metrics, Series, Settings
 from mldiag.facts import fact
 from mldiag.facts.curves import launches, split_at_broken
-from mldiag.vocabulary import Vocabulary
+from mldiag.vocabulary import series_name
 
 
 class Break(Struct, frozen=True):
@@ -53,16 +53,17 @@ def breaks(metrics: Metrics, settings: Settings | None) -> Breaks:
     """Looks at every launch of the series that a run depends on.
 
     Left out: a part of a total loss, or a gradient norm, that was never a number while the train loss always was
-    (undefined or not measured); a held-out loss that holds only nulls beside such a train loss (never evaluated).
+    (undefined or not measured); a held-out loss that holds only nulls beside such a train loss (never evaluated), or
+    of which only the very last value is null (the run ended before that evaluation).
     """
     found = [b for series in _watched(metrics, settings) for b in _of(series)]
     fine = "train/loss" in metrics and all(b.series.name != "train/loss" for b in found)
-    return Breaks(tuple(b for b in found if not (fine and _undefined(b))))
+    return Breaks(tuple(b for b in found if not (fine and (_undefined(b) or _pending(b)))))
 
 
 def _watched(metrics: Metrics, settings: Settings | None) -> Iterator[Series]:
     named = [settings.get(key) for key in ("monitor", "metric_for_best_model")] if settings is not None else []
-    monitored = {Vocabulary().series(name) for name in named if isinstance(name, str)}
+    monitored = {series_name(name) for name in named if isinstance(name, str)}
     for series in metrics:
         quantity = series.name.partition("/")[2].partition("/")[0]
         if quantity == "loss" or series.name == "grad_norm" or series.name in monitored:
@@ -78,6 +79,10 @@ def _of(series: Series) -> Iterator[Break]:
         bad = tuple(i for i in rest if not math.isfinite(series.data[i]))
         streak = next((k for k, i in enumerate(rest) if math.isfinite(series.data[i])), len(rest))
         yield Break(series, bad, len(order), series.data[kept[-1]] if kept else None, streak, bad[-1] == rest[-1])
+
+
+def _pending(found: Break) -> bool:
+    return found.series.name.startswith(("val/", "test/")) and found.null and found.to_end and len(found.indices) == 1
 
 
 def _undefined(found: Break) -> bool:

@@ -58,11 +58,10 @@ def budget(
     parameters: Parameters | None,
 ) -> Budget:
     """Counts the distinct tokens: as stated, else from the windows of one epoch."""
-    launched = program is not None and program.launch is not None
-    unique = stated(settings, "train_tokens", launched=launched) or _from_epoch(windows, batching)
+    unique = stated(settings, "train_tokens", program) or _from_epoch(windows, batching)
     if unique is None:
         raise NotApplicable("nothing states the training tokens, nor steps_per_epoch with batch_size and seq_len")
-    epochs = stated(settings, "epochs", launched=launched)
+    epochs = stated(settings, "epochs", program)
     repetition = windows.repetition if windows else 1.0
     return Budget(unique, parameters, epochs.value * repetition if epochs else None, pretrained_by(settings))
 

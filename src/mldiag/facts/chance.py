@@ -6,7 +6,7 @@ import math
 
 from msgspec import Struct
 
-from mldiag.artifacts import Program, Role, Scalar, Settings, SettingValue, Source
+from mldiag.artifacts import Program, Role, Scalar, Settings, SettingValue, Source, as_count
 from mldiag.errors import NotApplicable
 from mldiag.facts import fact
 
@@ -54,7 +54,8 @@ def _chance(classes: int, source: Source, name: str) -> Chance:
 
 def _count(value: Scalar | tuple[Scalar, ...]) -> int:
     """A number of classes; 0 where the value is none."""
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 2 else 0
+    count = as_count(value) or 0
+    return count if count >= 2 else 0
 
 
 def _said(value: SettingValue) -> str:

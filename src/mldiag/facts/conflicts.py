@@ -14,7 +14,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from mldiag.artifacts import Flag, Program, Role, Scalar, Settings, SettingValue, Source
+from mldiag.artifacts import Flag, Program, Role, Scalar, Settings, SettingValue, Source, as_number
 from mldiag.errors import NotApplicable
 from mldiag.facts import fact
 from mldiag.facts.positions import option_setting
@@ -117,21 +117,10 @@ def conflicts(settings: Settings, program: Program | None) -> Conflicts:
 
 def same_value(one: object, other: object) -> bool:
     """Equal as numbers where both are numbers (3e-4 and "0.0003"), else as text in lower case."""
-    first, second = _number(one), _number(other)
+    first, second = as_number(one), as_number(other)
     if first is not None and second is not None:
         return math.isclose(first, second, rel_tol=_TOLERANCE)
     return str(one).strip().lower() == str(other).strip().lower()
-
-
-def _number(value: object) -> float | None:
-    """A finite number; None for text, flags and tuples."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        number = float(value)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
 
 
 def _built_from_defaults(settings: Settings, program: Program | None) -> Iterator[Conflict]:
@@ -142,7 +131,7 @@ def _built_from_defaults(settings: Settings, program: Program | None) -> Iterato
             continue
         name = option_setting(settings, program, build)
         flag = next(iter(settings.all(name, Role.FLAG)), None)
-        if flag is None or _number(flag.value) is None or _number(build.value) is None:
+        if flag is None or as_number(flag.value) is None or as_number(build.value) is None:
             continue
         if not same_value(flag.value, build.value):
             yield Conflict(name, ConflictKind.DEFAULT_BUILT, flag, build.value, build.source, build.at)
@@ -162,7 +151,7 @@ def _repeated_flags(settings: Settings, program: Program | None) -> Iterator[Con
         first, last = flags[0], flags[-1]
         effective = next((v for v in settings if v.role is Role.FLAG and v.source == last.source), None)
         # Options that collect values (`--layer 1 --layer 2`) are none of these.
-        if effective is None or effective.name not in REPEATABLE or _number(first.value) is None:
+        if effective is None or effective.name not in REPEATABLE or as_number(first.value) is None:
             continue
         if not same_value(first.value, effective.value) and not isinstance(effective.value, tuple):
             syntax = None if first.source.start is None else "shell"
@@ -189,11 +178,11 @@ def _records(settings: Settings, program: Program | None) -> Iterator[Conflict]:
         if flag is None or not records or not _positive(flag.value):
             continue
         # Two values in one record, or two records that differ, are two parts of a model or two launches.
-        values = {str(_number(r.value)) for r in records}
+        values = {str(as_number(r.value)) for r in records}
         actual = records[0].value
         if len(values) > 1 or not _positive(actual) or isinstance(actual, tuple):
             continue
-        same_key = spelled.get(flag.source) in {_key(r) for r in records}
+        same_key = spelled.get(flag.source) in {r.key for r in records}
         if same_key and not same_value(flag.value, actual):
             yield Conflict(name, ConflictKind.RECORD, flag, actual, records[0].source)
 
@@ -260,16 +249,11 @@ def _same_size(name: str, one: object, other: object) -> bool:
     """Equal, or one vocabulary padded up from the other."""
     if same_value(one, other):
         return True
-    low, high = sorted((int(_number(one) or 0), int(_number(other) or 0)))
+    low, high = sorted((int(as_number(one) or 0), int(as_number(other) or 0)))
     return name == "vocab_size" and any(-(-low // m) * m == high for m in VOCABULARY_PADDING)
-
-
-def _key(value: SettingValue) -> str:
-    """The last part of the key as the file spells it."""
-    return normalized(re.split(r"[./]", value.source.key or value.name)[-1])
 
 
 def _positive(value: object) -> bool:
     """A number above zero: 0 and -1 stand for "derive it" or "off"."""
-    number = _number(value)
+    number = as_number(value)
     return number is not None and number > 0

@@ -63,6 +63,10 @@ class Curve(Struct, frozen=True):
     def source(self) -> Source:
         return self.series.source
 
+    def at(self, index: int) -> Source:
+        """The place of a kept point in its file."""
+        return self.series.at(self.indices[index])
+
     def place(self, index: int) -> str:
         """Where a kept point lies, for messages: `step 1,200`, `epoch 3` or `point 7`."""
         return self.series.place(self.indices[index])

@@ -8,7 +8,9 @@ from mldiag.artifacts import Program, Settings, Source
 from mldiag.errors import NotApplicable
 from mldiag.facts import fact
 
-_CALLS = ("EarlyStopping", "EarlyStoppingCallback", "EarlyStoppingHook", "EarlyStopper", "early_stopping")
+EARLY_STOPPING_CALLS = ("EarlyStopping", "EarlyStoppingCallback", "EarlyStoppingHook", "EarlyStopper", "early_stopping")
+"""Last parts of the calls that set it up, of Keras and Lightning, Hugging Face, mmengine, LightGBM and by hand."""
+
 _PATIENCE = ("patience", "early_stopping_patience", "stopping_rounds")
 
 
@@ -23,17 +25,27 @@ class EarlyStopping(Struct, frozen=True):
     patience: int | None
     source: Source | None
 
+    def fired(self, waited: int) -> bool:
+        """Whether a run whose last `waited` evaluations were no better was ended by its known patience.
+
+        One more or less: some count the best evaluation itself, some stop after the next.
+        """
+        return self.patience is not None and abs(waited - self.patience) <= 1
+
 
 @fact
 def early_stopping(settings: Settings | None, program: Program | None) -> EarlyStopping:
-    """From a positive `patience`, an `early_stopping` switch that is on, or a call that sets early stopping up."""
+    """From a positive `patience`, `early_stopping` that is on or a patience, or a call that sets early stopping up."""
     if settings is not None:
         patience = settings.get("patience", int)
         if patience is not None and patience > 0:
             return EarlyStopping(patience, settings.where("patience"))
         if settings.get("early_stopping", bool):
             return EarlyStopping(None, settings.where("early_stopping"))
-    for call in program.calls_to(*_CALLS) if program is not None else ():
+        counted = settings.get("early_stopping", int)  # `early_stop: 10` is its patience
+        if counted is not None and counted > 0:
+            return EarlyStopping(counted, settings.where("early_stopping"))
+    for call in program.calls_to(*EARLY_STOPPING_CALLS) if program is not None else ():
         stated = (call.keywords.get(name) for name in _PATIENCE)
         patience = next((v for v in stated if isinstance(v, int) and not isinstance(v, bool)), None)
         return EarlyStopping(patience, call.source)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from msgspec import Struct
+from msgspec.structs import replace
 
+from mldiag.artifacts import Source
 from mldiag.errors import NotApplicable
 from mldiag.facts import fact
 from mldiag.facts.curves import Curve, Curves, is_bounded_score
@@ -98,6 +100,31 @@ class Pair(Struct, frozen=True):
         error = math.sqrt(2) * level_error(noise(self.val_levels), self.window)
         rise = self.end[1] - median(self.val_levels[begin : begin + self.window])
         return rise / error if error else math.copysign(math.inf, rise) if rise else 0.0
+
+    @property
+    def best_at(self) -> int:
+        """Position of the best evaluation; of equal ones the first."""
+        best = max if self.higher_is_better else min
+        return best(range(len(self)), key=self.val_levels.__getitem__)
+
+    def until(self, count: int) -> Self:
+        """The first `count` evaluations alone."""
+        kept = self._skipped + count
+        val = replace(self.val, indices=self.val.indices[:kept], values=self.val.values[:kept])
+        return replace(self, val=val, train_levels=self.train_levels[:count], val_levels=self.val_levels[:count])
+
+    def place(self, index: int) -> str:
+        """Where an evaluation lies, for messages: `step 1,200`."""
+        return self.val.place(self._skipped + index)
+
+    def at(self, index: int) -> Source:
+        """The place of an evaluation in its file."""
+        return self.val.at(self._skipped + index if index >= 0 else index)
+
+    @property
+    def _skipped(self) -> int:
+        """Evaluations before the training, which have no train level."""
+        return len(self.val) - len(self)
 
     def _transfer(self, train: float, val: float) -> float | None:
         change = train - self.end[0]

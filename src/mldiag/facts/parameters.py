@@ -6,15 +6,13 @@ from collections.abc import Mapping
 
 from msgspec import Struct, field
 
-from mldiag.artifacts import Program, Settings, SettingValue, Source
+from mldiag.artifacts import Program, Settings, SettingValue, Source, as_count, as_number
 from mldiag.errors import NotApplicable
 from mldiag.facts import fact
 from mldiag.facts.plan import Amount, stated
-from mldiag.facts.positions import Positions
+from mldiag.facts.positions import Positions, without_table
 
 _GATES = {"lstm": 4, "gru": 3, "rnn": 1}
-_NO_TABLE = ("sin", "rot", "rope", "alibi", "none", "nope", "relative", "t5")
-_ROTARY = ("rope_theta", "rope_scaling", "rope_parameters", "rotary_dim", "rotary_pct", "rotary_emb_base", "alibi")
 # Families of the Hugging Face hub whose feed-forward block has three matrices and whose positions are rotary.
 _GATED = frozenset({
     "llama", "mistral", "mixtral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3", "phi3", "olmo", "olmo2", "stablelm",
@@ -105,20 +103,19 @@ class Parameters(Struct, frozen=True):
 @fact
 def parameters(settings: Settings, program: Program | None, positions: Positions | None) -> Parameters:
     """Counts a Transformer or a recurrent language model; other models have no formula here."""
-    launched = program is not None and program.launch is not None
     for name in _NOT_A_STACK:
         if settings.get(name) not in (None, False, 0):
             raise NotApplicable(f"no parameter formula for a model with {name}")
-    vocabulary = _built(program, "vocab_size") or stated(settings, "vocab_size", launched=launched)
+    vocabulary = _built(program, "vocab_size") or stated(settings, "vocab_size", program)
     if vocabulary is None:
         raise NotApplicable("no setting vocab_size")
-    heads = stated(settings, "num_heads", launched=launched)
+    heads = stated(settings, "num_heads", program)
     cell = _cell(settings, program)
     if heads is None and cell is not None:
-        return _recurrent(settings, cell, vocabulary, launched)
+        return _recurrent(settings, program, cell, vocabulary)
     if heads is None:
         raise NotApplicable("no setting num_heads and no recurrent cell: the kind of model is unknown")
-    return _transformer(settings, program, positions, vocabulary, heads, launched)
+    return _transformer(settings, program, positions, vocabulary, heads)
 
 
 def transformer_core(width: float, layers: float, ff: float, *, gated: bool = False, kv_share: float = 1.0) -> float:
@@ -136,19 +133,18 @@ def _transformer(
     positions: Positions | None,
     vocabulary: Amount,
     heads: Amount,
-    launched: bool,
 ) -> Parameters:
-    width = _built(program, "d_model") or _required(settings, "d_model", launched)
-    layers = _built(program, "num_layers") or _required(settings, "num_layers", launched)
+    width = _built(program, "d_model") or _required(settings, program, "d_model")
+    layers = _built(program, "num_layers") or _required(settings, program, "num_layers")
     assumed: list[str] = []
-    ff = _built(program, "d_ff") or stated(settings, "d_ff", launched=launched)
+    ff = _built(program, "d_ff") or stated(settings, "d_ff", program)
     if ff is None:
         ff = Amount(4 * width.value, "4 × d_model")
         assumed.append("d_ff = 4 × d_model")
     family = str(settings.get("model_type") or "").lower()
     gated = family in _GATED or "glu" in str(settings.get("hidden_act") or settings.get("activation") or "").lower()
-    keys = stated(settings, "num_key_value_heads", launched=launched)
-    rows = _position_rows(settings, positions, family, launched, assumed)
+    keys = stated(settings, "num_key_value_heads", program)
+    rows = _position_rows(settings, program, positions, family, assumed)
     d = width.value
     core = transformer_core(d, layers.value, ff.value, gated=gated, kv_share=keys.value / heads.value if keys else 1.0)
     table = vocabulary.value * d
@@ -167,29 +163,28 @@ def _transformer(
 
 
 def _position_rows(
-    settings: Settings, positions: Positions | None, family: str, launched: bool, assumed: list[str]
+    settings: Settings, program: Program | None, positions: Positions | None, family: str, assumed: list[str]
 ) -> Amount | None:
     """Rows of the position table; None where positions have no table."""
     if positions is not None:
         return Amount(positions.rows, "the position table", None, positions.rows_at)
-    encoding = str(settings.get("position_encoding") or "").lower()
-    if family in _GATED or encoding.startswith(_NO_TABLE) or any(n in settings for n in _ROTARY):
+    if family in _GATED or without_table(settings):
         return None
-    rows = stated(settings, "max_positions", launched=launched)
+    rows = stated(settings, "max_positions", program)
     if rows is not None:
         return rows
-    length = stated(settings, "seq_len", launched=launched)
-    if not encoding.startswith(("learn", "abs")):
+    length = stated(settings, "seq_len", program)
+    if not str(settings.get("position_encoding") or "").lower().startswith(("learn", "abs")):
         assumed.append(f"{length.value:,.0f} learned positions" if length else "no position table")
     return length
 
 
-def _recurrent(settings: Settings, cell: str, vocabulary: Amount, launched: bool) -> Parameters:
+def _recurrent(settings: Settings, program: Program | None, cell: str, vocabulary: Amount) -> Parameters:
     widths = settings.all("d_model")
-    units = stated(settings, "rnn_units", launched=launched) or _keyed(widths, "hid")
-    embedding = _keyed(widths, "emb") or (None if units is None else stated(settings, "d_model", launched=launched))
-    units = units or stated(settings, "d_model", launched=launched)
-    layers = stated(settings, "num_layers", launched=launched)
+    units = stated(settings, "rnn_units", program) or _keyed(widths, "hid")
+    embedding = _keyed(widths, "emb") or (None if units is None else stated(settings, "d_model", program))
+    units = units or stated(settings, "d_model", program)
+    layers = stated(settings, "num_layers", program)
     if units is None:
         raise NotApplicable("no setting rnn_units")
     assumed = []
@@ -220,7 +215,7 @@ def _cell(settings: Settings, program: Program | None) -> str | None:
         if any(k in key for k in ("lstm", "gru")):
             return "lstm" if "lstm" in key else "gru"
     main = program.main if program else None
-    calls = {c.resolved.rsplit(".", 1)[-1].lower() for c in main.calls} if main else set()
+    calls = {c.last.lower() for c in main.calls} if main else set()
     cells = {c for c in _GATES if {c, f"{c}cell"} & calls}
     # A program that builds either cell on request is settled by a setting only.
     return cells.pop() if len(cells) == 1 else None
@@ -229,12 +224,12 @@ def _cell(settings: Settings, program: Program | None) -> str | None:
 def _built(program: Program | None, name: str) -> Amount | None:
     """A dimension that the source proves, where it proves it alone."""
     values = [b for b in program.builds if b.name == name and b.uses_default] if program else []
-    numbers = {b.value for b in values if isinstance(b.value, int) and not isinstance(b.value, bool) and b.value > 0}
+    numbers = {n for b in values if (n := as_count(b.value)) is not None}
     return Amount(float(numbers.pop()), f"built {name}", None, values[0].source) if len(numbers) == 1 else None
 
 
-def _required(settings: Settings, name: str, launched: bool) -> Amount:
-    found = stated(settings, name, launched=launched)
+def _required(settings: Settings, program: Program | None, name: str) -> Amount:
+    found = stated(settings, name, program)
     if found is None:
         raise NotApplicable(f"no setting {name}")
     return found
@@ -242,7 +237,7 @@ def _required(settings: Settings, name: str, launched: bool) -> Amount:
 
 def _keyed(values: tuple[SettingValue, ...], part: str) -> Amount | None:
     for value in values:
-        is_count = isinstance(value.value, int | float) and not isinstance(value.value, bool) and value.value > 0
-        if part in (value.source.key or "").lower() and is_count:
-            return Amount(float(value.value), part, value, value.source)  # type: ignore[arg-type]
+        number = as_number(value.value)
+        if part in (value.source.key or "").lower() and number is not None and number > 0:
+            return Amount(number, part, value, value.source)
     return None

@@ -10,7 +10,7 @@ from itertools import pairwise
 from msgspec import Struct
 from msgspec.structs import replace
 
-from mldiag.artifacts import Metrics, Program, Role, Series, Settings, SettingValue, Source
+from mldiag.artifacts import Metrics, Program, Role, Series, Settings, SettingValue, Source, as_number
 from mldiag.errors import NotApplicable
 from mldiag.facts import fact
 from mldiag.stats import LONG, median
@@ -97,14 +97,13 @@ class Plan(Struct, frozen=True):
 @fact
 def plan(settings: Settings | None, metrics: Metrics | None, program: Program | None) -> Plan:
     """Puts the plan together from settings and the log."""
-    launched = program is not None and program.launch is not None
     found = settings or Settings()
-    total = stated(found, "total_steps", launched=launched)
-    epochs = stated(found, "epochs", launched=launched)
+    total = stated(found, "total_steps", program)
+    epochs = stated(found, "epochs", program)
     done_steps, step_interval, done_epochs, epoch_interval = _progress(metrics)
     per_epoch = (
-        stated(found, "steps_per_epoch", launched=launched)
-        or _from_data(found, launched)
+        stated(found, "steps_per_epoch", program)
+        or _from_data(found, program)
         or (_measured(metrics) if metrics and not _accumulates(found) else None)
     )
     result = Plan(
@@ -112,64 +111,54 @@ def plan(settings: Settings | None, metrics: Metrics | None, program: Program | 
         epochs,
         per_epoch,
         _product(epochs, per_epoch),
-        stated(found, "lr_decay_steps", launched=launched),
+        stated(found, "lr_decay_steps", program),
         None,
         done_steps,
         done_epochs,
         step_interval,
         epoch_interval,
     )
-    result = replace(result, warmup_steps=_warmup(found, result.run_steps, launched))
+    result = replace(result, warmup_steps=_warmup(found, result.run_steps, program))
     if not any((total, epochs, done_steps, done_epochs, result.decay_steps, result.warmup_steps)):
         raise NotApplicable("neither the settings nor the log say how long the run is")
     return result
 
 
-def stated(settings: Settings, name: str, *, launched: bool = True) -> Amount | None:
+def stated(settings: Settings, name: str, program: Program | None) -> Amount | None:
     """A count that the settings state; None where it is absent, a placeholder, or not positive.
 
     Where the value that takes effect is not positive (0 or -1 for "derived"), what the run itself recorded stands for
-    it (the `max_steps` of a Hugging Face `trainer_state.json`).
+    it (the `max_steps` of a Hugging Face `trainer_state.json`). A default in the source is certain only where
+    the launch of the `program` is known.
     """
     first = settings.effective(name)
     if first is None:
         return None
     recorded = (v for v in settings.all(name) if v.record or v.role in (Role.LOG, Role.CHECKPOINT))
     for value in (first, *recorded):
-        number = _number(value)
+        number = as_number(value.value)
         if number is not None and 0 < number < UNSET:
-            certain = value.role is not Role.DEFAULT or launched
+            certain = value.role is not Role.DEFAULT or (program is not None and program.launch is not None)
             return Amount(number, name, value, value.source, certain, _by_user(value, number))
     return None
-
-
-def _number(value: SettingValue) -> float | None:
-    if isinstance(value.value, bool) or not isinstance(value.value, int | float | str):
-        return None
-    try:
-        number = float(value.value)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
 
 
 def _by_user(value: SettingValue, number: float) -> bool:
     if value.role in (Role.LOG, Role.CHECKPOINT):
         return False
-    key = (value.source.key or "").rsplit(".", 1)[-1].lstrip("-").replace("-", "_")
-    if key == "num_train_epochs" and number == HF_DEFAULT_EPOCHS:
+    if value.key == "num_train_epochs" and number == HF_DEFAULT_EPOCHS:
         return value.role is Role.FLAG
     return True
 
 
-def _from_data(settings: Settings, launched: bool) -> Amount | None:
+def _from_data(settings: Settings, program: Program | None) -> Amount | None:
     """ceil(ceil(windows / (batch × devices)) / accumulation): the optimizer steps in one pass over the windows."""
-    windows = stated(settings, "train_windows", launched=launched)
-    batch = stated(settings, "batch_size", launched=launched)
+    windows = stated(settings, "train_windows", program)
+    batch = stated(settings, "batch_size", program)
     if windows is None or batch is None:
         return None
-    devices = stated(settings, "devices", launched=launched)
-    accumulation = stated(settings, "grad_accum", launched=launched)
+    devices = stated(settings, "devices", program)
+    accumulation = stated(settings, "grad_accum", program)
     over = batch.value * (devices.value if devices else 1)
     steps = math.ceil(math.ceil(windows.value / over) / (accumulation.value if accumulation else 1))
     how = f"{windows.value:,.0f} windows in batches of {over:,.0f}"
@@ -194,7 +183,7 @@ def _measured(metrics: Metrics) -> Amount | None:
 
 def _accumulates(settings: Settings) -> bool:
     """Under accumulation a log may count micro-batches, so that its steps are not the plan's."""
-    accumulation = stated(settings, "grad_accum")
+    accumulation = stated(settings, "grad_accum", None)
     return accumulation is not None and accumulation.value > 1
 
 
@@ -207,11 +196,11 @@ def _product(epochs: Amount | None, per_epoch: Amount | None) -> Amount | None:
     return Amount(steps, how, None, per_epoch.source, certain, by_user)
 
 
-def _warmup(settings: Settings, run: Amount | None, launched: bool) -> Amount | None:
-    steps = stated(settings, "warmup_steps", launched=launched)
+def _warmup(settings: Settings, run: Amount | None, program: Program | None) -> Amount | None:
+    steps = stated(settings, "warmup_steps", program)
     if steps is not None and steps.value >= 1:
         return steps
-    ratio = steps or stated(settings, "warmup_ratio", launched=launched)
+    ratio = steps or stated(settings, "warmup_ratio", program)
     # `pct_start` is the rising part of a one-cycle schedule, 30 % by design (Smith and Topin 2019), and no warm-up.
     if ratio is None or ratio.value > 1 or run is None or _is_one_cycle(ratio.setting):
         return None

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from mldiag.artifacts import Build, Program, Role, Settings, SettingValue, Source
+from mldiag.artifacts import Build, Program, Role, Settings, SettingValue, Source, as_count
 from mldiag.errors import NotApplicable
 from mldiag.facts import fact
 from mldiag.vocabulary import Vocabulary
@@ -21,6 +21,14 @@ TABLE_MODELS = frozenset({
 """`model_type` values of Hugging Face configurations whose models index a table of absolute positions (transformers,
 `modeling_*.py`). Others scale, rotate or bias positions, and `max_position_embeddings` is then no hard limit."""
 
+_PADDED = frozenset({
+    "camembert", "data2vec-text", "ibert", "layoutlmv3", "lilt", "longformer", "markuplm", "mpnet", "roberta",
+    "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod",
+})  # fmt: skip
+PADDING_ROWS = 2
+"""Rows of those families' tables that no token uses: positions begin behind `padding_idx` 1
+(transformers, `create_position_ids_from_input_ids`), so that 514 rows hold 512 tokens."""
+
 _NO_TABLE = ("rot", "rope", "alibi", "sin", "relative", "none", "nope", "t5")
 _ROTARY_KEYS = ("rope_theta", "rope_scaling", "rope_parameters", "rotary_dim", "rotary_pct", "rotary_emb_base", "alibi")
 
@@ -29,7 +37,7 @@ class Positions(Struct, frozen=True):
     """What is fed against what the position table holds.
 
     Attributes:
-        rows: positions the model has a row for.
+        rows: positions the model has a row for. `reserved`: rows of the table beyond them, kept for padding.
         rows_at: the place of that number. `built_at`: the line that builds the table with it, where the source shows.
         seq_len: tokens of one sequence that is fed, as the settings say.
         fed: the setting behind `seq_len`, with its place.
@@ -40,6 +48,7 @@ class Positions(Struct, frozen=True):
     seq_len: int
     fed: SettingValue
     built_at: Source | None = None
+    reserved: int = 0
 
 
 @fact
@@ -51,7 +60,9 @@ def positions(settings: Settings, program: Program | None) -> Positions:
     if length < 1:
         raise NotApplicable(f"seq_len is {length}, which is no length, at {fed.source}")
     rows, rows_at, built_at = _rows(settings, program)
-    return Positions(rows, rows_at, length, fed, built_at)
+    padded = built_at is None and settings.get("model_type", str) in _PADDED and rows > PADDING_ROWS
+    reserved = PADDING_ROWS if padded else 0
+    return Positions(rows - reserved, rows_at, length, fed, built_at, reserved)
 
 
 def _rows(settings: Settings, program: Program | None) -> tuple[int, Source, Source | None]:
@@ -61,18 +72,23 @@ def _rows(settings: Settings, program: Program | None) -> tuple[int, Source, Sou
     built = _built(settings, program)
     if built is not None:
         return built
-    encoding = settings.get("position_encoding", str)
-    if encoding is not None and encoding.lower().startswith(_NO_TABLE):
-        raise NotApplicable(f"{encoding} positions have no table")
     model = settings.get("model_type", str)
     if model is not None and model not in TABLE_MODELS:
         raise NotApplicable(f"a {model} model is not known to have a position table")
-    if any(key in settings for key in _ROTARY_KEYS):
-        raise NotApplicable("rotary or biased positions have no table")
+    if why := without_table(settings):
+        raise NotApplicable(why)
     stated = _one(settings.all("max_positions"))
     if stated is None:
         raise NotApplicable("nothing says how many rows a position table has")
     return int(str(stated.value)), stated.source, None
+
+
+def without_table(settings: Settings) -> str:
+    """Why the settings leave no room for a position table, as a clause; empty where they do not say."""
+    encoding = settings.get("position_encoding", str)
+    if encoding is not None and encoding.lower().startswith(_NO_TABLE):
+        return f"{encoding} positions have no table"
+    return "rotary or biased positions have no table" if any(key in settings for key in _ROTARY_KEYS) else ""
 
 
 def _built(settings: Settings, program: Program | None) -> tuple[int, Source, Source | None] | None:
@@ -106,5 +122,5 @@ def option_setting(settings: Settings, program: Program | None, build: Build) ->
 
 def _one(values: Iterable[SettingValue]) -> SettingValue | None:
     """The one value that is a positive whole number; None where there is none, or places disagree."""
-    counts = [v for v in values if isinstance(v.value, int) and not isinstance(v.value, bool) and v.value > 0]
+    counts = [v for v in values if as_count(v.value) is not None]
     return counts[0] if len({v.value for v in counts}) == 1 else None

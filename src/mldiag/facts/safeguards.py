@@ -10,10 +10,17 @@ from msgspec import Struct
 from mldiag.artifacts import Call, Metrics, Settings, Source
 from mldiag.errors import NotApplicable
 from mldiag.facts import fact
-from mldiag.facts.training_source import TrainingSource, last_part
+from mldiag.facts.early_stopping import EARLY_STOPPING_CALLS
+from mldiag.facts.training_source import TrainingSource
 
 MIN_POINTS = 10
 """Logged training points from which on a run without any evaluation was not evaluated, rather than cut early."""
+
+_ENVIRONMENTS = frozenset({
+    "gym", "gymnasium", "stable_baselines3", "sb3_contrib", "pettingzoo", "dm_control", "dm_env", "procgen", "envpool",
+    "brax", "tianshou",
+})  # fmt: skip
+_ADVERSARIES = ("discriminator", "netd")
 
 _EVALUATED = re.compile(r"val|eval|test|dev")
 
@@ -47,6 +54,8 @@ def safeguards(settings: Settings | None, source: TrainingSource | None, metrics
     trainer = _trainer_arguments(found)
     if source is None and not trainer:
         raise NotApplicable("no whole source of the training program, and no framework's record of its arguments")
+    if source is not None and (why := _unlike_supervised(source)):
+        raise NotApplicable(why)
     result = Safeguards(
         (
             _clipping(found, source),
@@ -58,6 +67,18 @@ def safeguards(settings: Settings | None, source: TrainingSource | None, metrics
     if not result.known:
         raise NotApplicable("neither settings nor source tell of any safeguard")
     return result
+
+
+def _unlike_supervised(source: TrainingSource) -> str:
+    """Why no loss on held-out data says when the program is best, as a clause; empty where one does."""
+    found = source.libraries & _ENVIRONMENTS
+    if found:
+        return f"the program acts in an environment ({', '.join(sorted(found))}), where no validation loss stops it"
+    names = {n.lower() for n in source.names}
+    adversary = next((n for n in sorted(names) if n.startswith(_ADVERSARIES)), None)
+    if adversary is None or not any(n.startswith(("generator", "netg")) for n in names):
+        return ""
+    return f"the program trains against {adversary}, where no validation loss stops it"
 
 
 def _trainer_arguments(settings: Settings) -> bool:
@@ -86,13 +107,14 @@ def _early_stopping(settings: Settings, source: TrainingSource | None) -> Safegu
     if patience is not None:
         return Safeguard(name, patience > 0, settings.where("patience"))
     wanted = settings.get("early_stopping", bool)
+    if wanted is None:
+        counted = settings.get("early_stopping", float)
+        wanted = None if counted is None else counted > 0
     if wanted is not None:
         return Safeguard(name, wanted, settings.where("early_stopping"))
     if source is not None:
-        calls = ("EarlyStopping", "EarlyStoppingCallback", "early_stopping", "EarlyStopper")
-        return _seen(
-            name, source, calls, ("early_stopping_patience", "early_stopping_rounds"), ("patience", "early_stop")
-        )
+        keywords = ("early_stopping_patience", "early_stopping_rounds")
+        return _seen(name, source, EARLY_STOPPING_CALLS, keywords, ("patience", "early_stop"))
     # Hugging Face's callback asserts `load_best_model_at_end`, so without that there is none.
     best = settings.get("load_best_model_at_end", bool)
     return Safeguard(name, None if best else False, settings.where("load_best_model_at_end"))
@@ -109,13 +131,13 @@ def _best_checkpoint(settings: Settings, source: TrainingSource | None) -> Safeg
         if call.keywords.get("save_best_only") or call.keywords.get("restore_best_weights"):
             return Safeguard(name, True, call.source)
         # Lightning keeps the best by what it monitors; Keras' callback has the same keyword for save_best_only.
-        if last_part(call) == "ModelCheckpoint" and "lightning" in call.resolved and "monitor" in call.keywords:
+        if call.last == "ModelCheckpoint" and "lightning" in call.resolved and "monitor" in call.keywords:
             return Safeguard(name, True, call.source)
     keywords = ("load_best_model_at_end", "save_best_model", "checkpoint_score_attribute")
     best = next(
         (n for n in source.names if "best" in n.lower() or n in ("lowest_loss", "min_loss", "min_val_loss")), None
     )
-    if best is not None and any(last_part(c).startswith("save") for c in source.calls):
+    if best is not None and any(c.last.startswith("save") for c in source.calls):
         return Safeguard(name, True)
     return _seen(name, source, (), keywords, ())
 
@@ -141,7 +163,7 @@ def _validation(settings: Settings, source: TrainingSource | None, metrics: Metr
 
 
 def _uses_trainer(source: TrainingSource) -> bool:
-    return "transformers" in source.libraries and any(last_part(c).endswith("Trainer") for c in source.calls)
+    return "transformers" in source.libraries and any(c.last.endswith("Trainer") for c in source.calls)
 
 
 def _seen(

@@ -56,7 +56,7 @@ class TrainingSource(Struct, frozen=True, dict=True):
     @cached_property
     def names(self) -> frozenset[str]:
         """Every identifier and attribute that is read anywhere, and the last part of every call."""
-        return frozenset().union(*(s.names for s in self.sources), {last_part(c) for c in self.calls})
+        return frozenset().union(*(s.names for s in self.sources), {c.last for c in self.calls})
 
     @cached_property
     def libraries(self) -> frozenset[str]:
@@ -69,7 +69,7 @@ class TrainingSource(Struct, frozen=True, dict=True):
         return next((c.source for c in self.calls_to(*_TRAINS)), Source(self.sources[0].path))
 
     def calls_to(self, *last_names: str) -> Iterator[Call]:
-        return (c for c in self.calls if last_part(c) in last_names)
+        return (c for c in self.calls if c.last in last_names)
 
 
 @fact
@@ -91,8 +91,3 @@ def training_source(program: Program) -> TrainingSource:
     if unread:
         raise NotApplicable(f"the source imports {', '.join(unread)}, whose source was not found")
     return found
-
-
-def last_part(call: Call) -> str:
-    """The last dotted part of what is called: `clip_grad_norm_`."""
-    return call.resolved.rsplit(".", 1)[-1]

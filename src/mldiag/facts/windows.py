@@ -47,11 +47,10 @@ class Windows(Struct, frozen=True):
 @fact
 def windows(settings: Settings, metrics: Metrics | None, program: Program | None) -> Windows:
     """Reads window length and stride from the settings."""
-    launched = program is not None and program.launch is not None
-    length = stated(settings, "seq_len", launched=launched)
+    length = stated(settings, "seq_len", program)
     if length is None:
         raise NotApplicable("no setting seq_len")
-    step = stated(settings, "stride", launched=launched)
+    step = stated(settings, "stride", program)
     # The stride of a patch embedding or of a convolution is another thing than that of the windows.
     if step is not None and any(n in settings for n in _PATCH_SETTINGS):
         step = None
@@ -63,6 +62,9 @@ def text_evidence(settings: Settings, metrics: Metrics | None, program: Program 
     for name in _TOKEN_SETTINGS:
         if settings.get(name) not in (None, False, ""):
             return f"setting {name}"
+    for value in settings:  # below a section: `data.tokenizer`
+        if value.key in _TOKEN_SETTINGS and value.value not in (None, False, ""):
+            return f"setting {value.name}"
     if metrics is not None:
         for series in ("train/perplexity", "val/perplexity", "tokens", "train/tokens", "tokens_per_s"):
             if series in metrics:

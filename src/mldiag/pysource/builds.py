@@ -61,7 +61,8 @@ def builds(module: Module, options: Iterable[Option]) -> tuple[Build, ...]:
             continue
         if number.value is None and number.option is None:
             continue
-        found = Build(name, number.value, number.source, module.line(call), number.option, number.uses_default)
+        at = module.line(call)
+        found = Build(name, number.value, number.source, at, number.option, number.uses_default, number.through)
         (called if tracer.is_called(scope) else uncalled).append(found)
     known = {b.name for b in called}
     for name in {b.name for b in uncalled} - known:

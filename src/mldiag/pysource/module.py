@@ -89,6 +89,8 @@ class Module:
         stores: assignments to attributes and constant keys, by that name.
         uses: where a name's value is handed on: neither called, nor only looked into (`name.attr`), nor an annotation;
             `looked_into`: the `name` of every `name.attr`.
+        filled: names of what gets values under keys that the source does not tell (`d[key] = value`, `d.update(...)`).
+        runs_text: names of the module may get values from text (`exec(...)`, `globals()[key] = value`).
         names: everything that is read; `imports`: the modules; `aliases`: what an import calls them.
         changes_argv: the program edits its own command line.
 
@@ -98,7 +100,9 @@ class Module:
 
     def __init__(self, file: File) -> None:
         if file.size > SIZE_LIMIT:
-            raise ReadError(f"a source of {file.size:,} bytes, more than the {SIZE_LIMIT:,} that are read")
+            raise ReadError(
+                f"a source of {file.size / 1e6:,.1f} MB, more than the {SIZE_LIMIT / 1e6:,.0f} MB that are read"
+            )
         self.spans = Spans(file)
         self.tree = _parsed(file.text)
         self._starts = [0, *(m.end() for m in _LINE_END.finditer(self.spans.data))]
@@ -107,6 +111,8 @@ class Module:
         self.calls: list[tuple[ast.Call, Scope]] = []
         self.calls_by_name: dict[str, list[tuple[ast.Call, Scope]]] = {}
         self.stores: dict[str, list[Store]] = {}
+        self.filled: list[tuple[ast.Name, Scope]] = []
+        self.runs_text = False
         self.parents: dict[ast.AST, ast.AST] = {}
         self.uses: dict[str, list[tuple[ast.Name, Scope]]] = {}
         self.looked_into: dict[str, list[tuple[ast.Name, Scope]]] = {}
@@ -291,6 +297,8 @@ class _Walk:
                 module.stores.setdefault(name, []).append(store)
             elif module.dotted(target.value) == "sys.argv":
                 module.changes_argv = True
+            elif isinstance(target, ast.Subscript):
+                self._fill(target.value, target, scope)
 
     # Handlers return True where they have dealt with the node's children themselves.
 
@@ -369,19 +377,33 @@ class _Walk:
             return True
         return False
 
+    def _fill(self, filled: ast.expr, node: ast.expr, scope: Scope) -> None:
+        """Notes that something gets values under keys that only the running program knows."""
+        base: ast.expr | None = None
+        if isinstance(filled, ast.Name):
+            self.module.filled.append((filled, scope))
+        elif isinstance(filled, ast.Attribute) and filled.attr == "__dict__":
+            base = filled.value
+        elif isinstance(filled, ast.Call):
+            name = self.module.dotted(filled.func)
+            base = filled.args[0] if name == "vars" and filled.args else None
+            self.module.runs_text |= name == "globals"
+        if base is not None:
+            store = Store(scope, base, ANY, None, (node.lineno, node.col_offset), True)
+            self.module.stores.setdefault(ANY, []).append(store)
+
     def _note_indirect(self, node: ast.Call, last: str, scope: Scope) -> None:
         """Assignments to attributes that are written as calls."""
         base, name, func = None, ANY, node.func
         value: ast.expr | None = None
-        if last == "setattr" and isinstance(func, ast.Name) and len(node.args) == 3:
+        if last in ("setattr", "__setattr__") and len(node.args) == 3:
             base, key = node.args[0], node.args[1]
             if isinstance(key, ast.Constant) and isinstance(key.value, str):
                 name, value = key.value, node.args[2]
         elif last == "update" and isinstance(func, ast.Attribute):
-            if isinstance(func.value, ast.Attribute) and func.value.attr == "__dict__":
-                base = func.value.value
-            elif isinstance(func.value, ast.Call) and self.module.dotted(func.value.func) == "vars" and func.value.args:
-                base = func.value.args[0]
+            self._fill(func.value, node, scope)
+        elif last == "exec" and isinstance(func, ast.Name):
+            self.module.runs_text = True
         if base is not None:
             store = Store(scope, base, name, value, (node.lineno, node.col_offset), value is None)
             self.module.stores.setdefault(name, []).append(store)

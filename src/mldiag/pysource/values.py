@@ -8,6 +8,7 @@ could get in (another assignment, a branch, a call that is handed on, code outsi
 from __future__ import annotations
 
 import ast
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
 
@@ -15,6 +16,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from mldiag.artifacts import Option, Origin, Scalar, Source
+from mldiag.facts.training_source import LIBRARIES
 from mldiag.pysource.literals import NOT_LITERAL, combined, converted, folded
 from mldiag.pysource.module import ANY, Function, Module, Scope, Store, text_key
 from mldiag.pysource.options import defaults_of, entries, field_default, is_click, is_dataclass, keyword
@@ -42,12 +44,14 @@ class Number(Struct, frozen=True):
         value: None where it is an option's value as parsed from the command line.
         option: the option or dataclass field that it comes from.
         uses_default: it is that option's declared default, whatever the command line says.
+        through: names of the functions and classes whose calls in this file gave it.
     """
 
     value: Scalar
     source: Source
     option: str | None = None
     uses_default: bool = False
+    through: frozenset[str] = frozenset()
 
     @property
     def meaning(self) -> tuple[Scalar, str | None, bool]:
@@ -99,6 +103,7 @@ class Thing(Struct, frozen=True, eq=False):
         frame: the call that constructs an instance.
         default: a namespace that holds every option's declared default.
         trail: the names it went through on its way here.
+        through: as of `Number`; an attribute of the object came the same way.
     """
 
     kind: Kind
@@ -107,6 +112,7 @@ class Thing(Struct, frozen=True, eq=False):
     frame: Frame | None = None
     default: bool = False
     trail: tuple[_Stop, ...] = ()
+    through: frozenset[str] = frozenset()
 
 
 Value = Number | Thing
@@ -196,7 +202,7 @@ class Tracer:
         inner = frame if frame is not None and frame.function is owner.node else None
         if node.id in owner.params:
             values = None if bindings else self._parameter(owner, node.id, inner, depth)
-        elif len(bindings) != 1:
+        elif len(bindings) != 1 or (self.module.runs_text and owner.parent is None and not bindings[0].definition):
             values = None
         elif (definition := bindings[0].definition) is not None:
             kind = Kind.CLASS if isinstance(definition, ast.ClassDef) else Kind.FUNCTION
@@ -231,7 +237,7 @@ class Tracer:
         value = combined(node.op, left.value, right.value)
         if value is NOT_LITERAL or isinstance(value, tuple):
             return None
-        return (Number(value, self.module.place(node)),)
+        return (Number(value, self.module.place(node), through=left.through | right.through),)
 
     # Calls
 
@@ -393,7 +399,7 @@ class Tracer:
             if values is None:
                 return None
             found += values
-        return tuple(found) or None
+        return _by_way_of(_called_as(owner), found)
 
     def _is_receiver(self, owner: Scope, name: str) -> bool:
         """Whether a parameter is the `self` or `cls` of a method."""
@@ -549,7 +555,7 @@ class Tracer:
             values = self._member(value, name, depth) if isinstance(value, Thing) else None
             if values is None:
                 return None
-            found += values
+            found += _by_way_of(value.through, values) or ()
         return tuple(found) or None
 
     def _member(self, thing: Thing, name: str, depth: int) -> Values:
@@ -642,7 +648,7 @@ class Tracer:
             if values is None:
                 return None
             found += values
-        return tuple(found) or None
+        return _by_way_of(frozenset() if thing.frame is not None else _called_as(owner), found)
 
     def _declared(self, owner: Scope, name: str, depth: int) -> Values:
         """The declared default of a dataclass field."""
@@ -697,6 +703,8 @@ class Tracer:
 
     def _changed(self, thing: Thing, name: str, depth: int) -> Values | object:
         """What an assignment from outside made of an attribute; `_UNCHANGED` where there is none."""
+        if self._is_filled(thing, depth) or self._is_lent(thing):
+            return None
         matched: list[tuple[Store, _Stop]] = []
         stores = self._stores(name)
         if len(stores) > _STORE_LIMIT:
@@ -717,6 +725,40 @@ class Tracer:
         if len(matched) > 1 or store.value is None:
             return None
         return self._resolve(store.value, store.scope, stop.frame, depth)
+
+    def _is_filled(self, thing: Thing, depth: int) -> bool:
+        """Whether values get into an object under keys that the source does not tell (`vars(args)[key] = value`)."""
+        for base, scope in self.module.filled[:_STORE_LIMIT]:
+            if self._stop(thing, base, scope) is not None:
+                return True
+            others = self._resolve(base, scope, None, depth)
+            if any(isinstance(o, Thing) and o.kind is thing.kind and o.node is thing.node for o in others or ()):
+                return True
+        return False
+
+    def _is_lent(self, thing: Thing) -> bool:
+        """Whether an object of fixed values is given to a function of another file, before it is looked into."""
+        if thing.kind not in (Kind.INSTANCE, Kind.RECORD) and not thing.default:
+            return False
+        for stop in thing.trail:
+            for use, scope in self.module.uses.get(stop.name, ()):
+                found = self.module.binding(stop.name, scope)
+                given = self.module.parents.get(use)
+                if isinstance(given, ast.keyword):
+                    given = self.module.parents.get(given)
+                if found is None or found[0] is not stop.scope or not isinstance(given, ast.Call):
+                    continue
+                earlier = stop.position is None or (use.lineno, use.col_offset) < stop.position
+                if earlier and use is not given.func and self._is_elsewhere(given):
+                    return True
+        return False
+
+    def _is_elsewhere(self, call: ast.Call) -> bool:
+        """A call of a function of the program's own that stands in another file; classes and libraries only read."""
+        first = self.module.dotted(call.func).split(".")[0]
+        name = self.module.resolved_call(call)
+        library = name.split(".")[0] in LIBRARIES or name.split(".")[0] in sys.stdlib_module_names
+        return first in self.module.aliases and not library and not name.rsplit(".", 1)[-1][:1].isupper()
 
     def _stop(self, thing: Thing, base: ast.expr, scope: Scope) -> _Stop | None:
         """Where an object went through the name that something is done to."""
@@ -753,6 +795,17 @@ _UNCHANGED = object()
 
 def _mapped(values: Values, change: Callable[[Thing], Thing]) -> Values:
     return None if values is None else tuple(change(v) if isinstance(v, Thing) else v for v in values)
+
+
+def _by_way_of(names: frozenset[str], values: Iterable[Value]) -> Values:
+    return tuple(replace(v, through=v.through | names) if names else v for v in values) or None
+
+
+def _called_as(owner: Scope) -> frozenset[str]:
+    """The name by which code calls a function, or constructs an object of a class."""
+    name = getattr(owner.node, "name", "")
+    constructs = owner.method_of is not None and name == "__init__"
+    return frozenset({getattr(owner.method_of.node, "name", "") if constructs and owner.method_of else name})
 
 
 def _whole(values: Values) -> Values:

@@ -168,6 +168,7 @@ class Table:
         self._columns: dict[str, _Column] = {}
         self._axes: dict[str, array[float]] = {}
         self._kinds: dict[str, str] = {}
+        self._lines = array("q")
         self._count = 0
         self.planned: dict[str, object] = {}
 
@@ -192,6 +193,8 @@ class Table:
                 column = self._axes.setdefault(key, array("d"))
                 column.extend([math.nan] * (self._count - len(column)))
                 column.append(math.nan if cell is None else cell)
+        if line is not None:
+            self._lines.append(line)
         self._count += 1
 
     def _classify(self, key: str) -> str:
@@ -237,6 +240,7 @@ class Table:
                 _picked(epochs, column.rows),
                 _picked(times, column.rows),
                 tuple(column.nulls),
+                self._lines_at(column.rows),
             )
         for name, values in self._axes.items():
             if self._kinds[name] == "time" and not _never_falls(values):
@@ -244,6 +248,11 @@ class Table:
                 own = array("d", (values[i] for i in rows))
                 place = self._place(name, None)
                 yield Series("", name, own, place, _picked(steps, rows), _picked(epochs, rows), None)
+
+    def _lines_at(self, rows: array[int]) -> array[int] | None:
+        if len(self._lines) < self._count:
+            return None
+        return self._lines if len(rows) == self._count else array("q", map(self._lines.__getitem__, rows))
 
     def texts(self) -> tuple[str, int, str, int | None] | None:
         """Of a numeric column with cells that are no numbers: its name, how many, the first of them and its line."""

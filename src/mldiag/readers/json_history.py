@@ -13,7 +13,7 @@ from mldiag.files import File
 from mldiag.readers import reader
 from mldiag.readers._columns import Table, flat, is_cell, is_log_row
 from mldiag.readers._settings import recorded
-from mldiag.vocabulary import Vocabulary, axis, is_known_quantity, is_metric, normalized, split_of, without_split
+from mldiag.vocabulary import axis, is_known_quantity, is_metric, normalized, series_name, split_of, without_split
 
 _WRAPPERS = frozenset({
     "history", "epochs", "epoch", "log", "logs", "metrics", "log_history", "training_history", "train_history",
@@ -57,7 +57,7 @@ def json_history(file: File) -> Iterator[Artifact]:
 
 def _labelled(series: Series, label: str) -> Series:
     raw = f"{label}/{series.raw_name}"
-    return replace(series, name=f"{label}/{Vocabulary().series(series.raw_name)}", raw_name=raw)
+    return replace(series, name=f"{label}/{series_name(series.raw_name)}", raw_name=raw)
 
 
 def _tables(document: object, path: tuple[str, ...]) -> Iterator[_Found]:

@@ -13,7 +13,7 @@ from mldiag.files import File
 from mldiag.readers import reader
 from mldiag.readers._columns import number
 from mldiag.readers._places import Path, places
-from mldiag.readers.jsonl import head_objects
+from mldiag.readers.jsonl import head_objects, json_object
 from mldiag.vocabulary import axis, normalized
 
 SIZE_LIMIT = 16 * 2**20
@@ -85,11 +85,8 @@ def _from_lines(file: File) -> Iterator[Artifact]:
     for index, line in enumerate(lines):
         if not line.strip():
             continue
-        try:
-            found = json.loads(line)
-        except (ValueError, RecursionError):
-            found = None
-        if isinstance(found, dict):
+        found = json_object(line)
+        if found is not None:
             items.append(((index,), found))
         elif index < len(lines) - 1:
             bad.append(index + 1)

@@ -29,6 +29,16 @@ _LAUNCH_MODULES = frozenset({
     "torch.distributed.run", "torch.distributed.launch", "accelerate.commands.launch", "deepspeed.launcher.runner",
     "paddle.distributed.launch",
 })  # fmt: skip
+# Commands that a package installs and that train. Of those with sub-commands, the words that train.
+_TRAINERS: Mapping[str, frozenset[str]] = {
+    "fairseq-train": frozenset(), "fairseq-hydra-train": frozenset(), "onmt_train": frozenset(),
+    "sockeye-train": frozenset(), "marian": frozenset(), "t2t-trainer": frozenset(), "opennmt-train": frozenset(),
+    "litgpt": frozenset({"pretrain", "finetune", "finetune_full", "finetune_lora", "finetune_adapter"}),
+    "axolotl": frozenset({"train"}), "llamafactory-cli": frozenset({"train"}), "yolo": frozenset({"train"}),
+    "trl": frozenset({"sft", "dpo", "grpo", "kto", "reward", "rloo"}), "allennlp": frozenset({"train"}),
+    "mim": frozenset({"train"}), "autotrain": frozenset({"llm"}), "rllib": frozenset({"train"}),
+    "parlai": frozenset({"train_model", "train"}),
+}  # fmt: skip
 # Modules that run another program under their eyes; the program is the first `.py` behind them.
 _RUNNERS = frozenset({
     "pdb", "ipdb", "cProfile", "profile", "trace", "debugpy", "memory_profiler", "scalene", "viztracer", "kernprof",
@@ -85,8 +95,9 @@ def shell(file: File) -> Iterator[Launch]:
     r"""Shell scripts, parsed and never run.
 
     One `Launch` for each command that starts a Python program: `python`, `python -m`, `torchrun`, `python -m
-    torch.distributed.run`, `accelerate launch`, `deepspeed`, a `.py` file itself, also behind `srun`, `nohup`, `env`,
-    `mpirun` and the like, in pipelines, functions and blocks. Commands inside `$(...)`, here-documents and `bash -c`
+    torch.distributed.run`, `accelerate launch`, `deepspeed`, a `.py` file itself, a package's own command that trains
+    (`fairseq-train`, `yolo train`, `litgpt pretrain`), also behind `srun`, `nohup`, `env`, `mpirun` and the like, in
+    pipelines, functions and blocks. Commands inside `$(...)`, here-documents and `bash -c`
     strings are not read.
 
     Variables and arrays that the script assigns once, on every path to the command, are put in; the value's place is
@@ -103,10 +114,9 @@ def shell(file: File) -> Iterator[Launch]:
             f"a script of {file.size / 1e6:,.1f} MB, more than the {SIZE_LIMIT / 1e6:,.0f} MB that are read"
         )
     import tree_sitter
-    import tree_sitter_bash
 
     spans = Spans(file)
-    parser = tree_sitter.Parser(tree_sitter.Language(tree_sitter_bash.language()))
+    parser = tree_sitter.Parser(tree_sitter.Language(_grammar()))
     # The grammar takes a continuation on the last line for an error; the shell does not.
     root = parser.parse(spans.data + b"\n\n").root_node
     script = Script(root, spans.data)
@@ -126,6 +136,23 @@ def shell(file: File) -> Iterator[Launch]:
         raise _misunderstood(root, spans, found)
     if script.cut:
         raise ReadError("blocks are nested too deeply to be read", partial=found)
+
+
+def _grammar() -> object:
+    """The grammar of Bash, without what its package imports for queries: that alone took a tenth of a small audit."""
+    from importlib.machinery import PathFinder
+    from importlib.util import find_spec, module_from_spec
+
+    package = find_spec("tree_sitter_bash")
+    places = package.submodule_search_locations if package else None
+    binding = PathFinder.find_spec("tree_sitter_bash._binding", places) if places else None
+    if binding is None or binding.loader is None:
+        import tree_sitter_bash
+
+        return tree_sitter_bash.language()
+    module = module_from_spec(binding)
+    binding.loader.exec_module(module)
+    return module.language()
 
 
 def _launch(command: Command, script: Script, spans: Spans, references: Mapping[str, int]) -> Launch | None:
@@ -170,6 +197,8 @@ def _started(words: Sequence[Word]) -> _Started | None:
             return _of_python(words, at, (*names, word))
         if name in _LAUNCHERS:
             return _of_launcher(words, at, name, (*names, word))
+        if name in _TRAINERS:
+            return _of_trainer(words, at, name, (*names, word))
         if words[at].shown.endswith(".py") and not word.startswith("-"):
             return _Started("python", at, tuple(names))
         if name in _SCHEDULERS:
@@ -183,6 +212,19 @@ def _started(words: Sequence[Word]) -> _Started | None:
         at += 1
         while not searching and at < len(words) and _PREFIX_OPTION.fullmatch(words[at].known):
             at += 1
+    return None
+
+
+def _of_trainer(words: Sequence[Word], at: int, command: str, names: tuple[str, ...]) -> _Started | None:
+    """A package's own command, and the sub-command that trains (`yolo detect train`)."""
+    wanted = _TRAINERS[command]
+    if not wanted:
+        return _Started(command, at, names)
+    for index in range(at + 1, len(words)):
+        if words[index].known in wanted:
+            return _Started(command, index, (*names, *(w.known for w in words[at + 1 : index])))
+        if words[index].known.startswith("-"):
+            return None
     return None
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from array import array
 from collections.abc import Iterator
 from typing import Any
 
-from mldiag.artifacts import Artifact
+from msgspec.structs import replace
+
+from mldiag.artifacts import Artifact, Series
 from mldiag.errors import ReadError
 from mldiag.files import File
 from mldiag.readers import reader
@@ -46,7 +49,8 @@ def trainer_state(file: File) -> Iterator[Artifact]:
             summary = {k: v for k, v in entry.items() if k not in ("step", "epoch")}
         else:
             table.add(flat(entry))
-    yield from table.series()
+    for series in table.series():
+        yield replace(series, lines=_lines(file.text, series))
     kept = {k: document[k] for k in _RECORDED if document.get(k) is not None}
     epochs = kept.get("num_train_epochs")
     if isinstance(epochs, int | float) and epochs >= PLACEHOLDER_EPOCHS:
@@ -54,6 +58,21 @@ def trainer_state(file: File) -> Iterator[Artifact]:
     yield from recorded(kept | summary, file)
     if bad:
         raise ReadError(f"{bad:,} of {len(history):,} entries of `log_history` are no objects", partial=True)
+
+
+def _lines(text: str, series: Series) -> array[int] | None:
+    """The line of each value, where the key stands in the history as often as the series has values."""
+    needle = f'"{series.raw_name}":'
+    start = text.find('"log_history"')
+    if start < 0 or text.count(needle, start) != len(series):
+        return None
+    lines = array("q")
+    known, line, at = 0, 1, text.find(needle, start)
+    while at >= 0:
+        line += text.count("\n", known, at)
+        lines.append(line)
+        known, at = at, text.find(needle, at + 1)
+    return lines
 
 
 def _superseded(file: File) -> bool:

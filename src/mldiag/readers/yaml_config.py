@@ -38,10 +38,11 @@ def _is_config(file: File) -> bool:
 def yaml_config(file: File) -> Iterator[Artifact]:
     """Configurations in YAML, each value with its exact place.
 
-    Nested keys join with dots, every document of the file counts, anchors and merge keys are followed, W&B's `{value:
-    …, desc: …}` is unwrapped, unknown tags (`!!python/object`) are passed over. Values are YAML 1.1's, as PyYAML and
-    OmegaConf read them, with one exception: an unquoted `3e-4`, which YAML 1.1 calls a string, is the number, because
-    every trainer converts it or fails. A value that an alias shares has no span: editing it would change others.
+    Nested keys join with dots, Hydra's `defaults` list gives a setting for each group, every document of the file
+    counts, anchors and merge keys are followed, W&B's `{value: …, desc: …}` is unwrapped, unknown tags
+    (`!!python/object`) are passed over. Values are YAML 1.1's, as PyYAML and OmegaConf read them, with one exception:
+    an unquoted `3e-4`, which YAML 1.1 calls a string, is the number, because every trainer converts it or fails. A
+    value that an alias shares has no span: editing it would change others.
     """
     if not file.size:
         raise ReadError("the file is empty")
@@ -105,9 +106,20 @@ class _Walk:
                     yield from self.mapping(inner, here)
             elif kind == "scalar":
                 yield self._setting(here, inner, self._scalar(inner), wrapped=inner is not value)
+            elif here == ("defaults",):
+                yield from self._choices(inner)
             elif len(inner.value) <= MAX_LIST and all(n.id == "scalar" for n in inner.value):
                 found = tuple(self._scalar(n) for n in inner.value)
                 yield self._setting(here, inner, found, wrapped=inner is not value)
+
+    def _choices(self, node: yaml.SequenceNode) -> Iterator[SettingValue]:
+        """Hydra's list of which file each group takes: `- model: base` gives `defaults.model`."""
+        for item in node.value:
+            if item.id == "mapping":
+                for key, value in self._pairs(item).items():
+                    if value.id == "scalar":
+                        group = key.split("@")[0].removeprefix("override ").strip("/ ")
+                        yield self._setting(("defaults", group), value, self._scalar(value), wrapped=False)
 
     def _setting(
         self, path: tuple[str, ...], node: yaml.Node, value: Scalar | tuple[Scalar, ...], *, wrapped: bool

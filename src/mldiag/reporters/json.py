@@ -11,7 +11,7 @@ import json as standard
 import math
 from typing import Any
 
-from mldiag.artifacts import Source
+from mldiag.artifacts import Source, Unread
 from mldiag.findings import Edit, Evidence, Finding, Fix, Severity
 from mldiag.report import Report, RunReport, Style
 from mldiag.reporters import reporter
@@ -50,6 +50,11 @@ def at(source: Source | None) -> dict[str, Any] | None:
     return {"path": source.path, "line": source.line, "column": source.column, "key": source.key}
 
 
+def unread(part: Unread) -> dict[str, Any]:
+    """A file, or a part of one, that could not be used."""
+    return {"path": part.path, "reason": part.reason, "line": part.line, "partial": part.partial, "known": part.known}
+
+
 def _strict(value: Any) -> Any:
     if isinstance(value, str):
         # By their code points alone: an enum's member is written as its value.
@@ -78,11 +83,9 @@ def _run(run: RunReport) -> dict[str, Any]:
         "clean": list(run.clean),
         "skipped": [{"code": s.code, "reason": s.reason} for s in run.skipped],
         "failed": [{"code": f.code, "error": f.error} for f in run.failed],
-        "unread": [
-            {"path": u.path, "reason": u.reason, "line": u.line, "partial": u.partial, "known": u.known}
-            for u in run.unread
-        ],
+        "unread": [unread(u) for u in run.unread],
         "suppressed": len(run.suppressed),
+        "unused_suppressions": [{"rule": u.rule, "reason": u.reason, "at": at(u.at)} for u in run.unused],
     }
 
 

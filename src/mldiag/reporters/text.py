@@ -10,8 +10,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from mldiag.artifacts import Source, Unread
+from mldiag.errors import OK
 from mldiag.findings import Evidence, Finding, Fix, Safety, Severity
-from mldiag.report import OK, Node, Report, RunReport, Style, by_cause
+from mldiag.report import Node, Report, RunReport, Style, by_cause
 from mldiag.reporters import reporter
 from mldiag.terminal import Page, Part, Screen, columns_of, counted, number, padded, place
 
@@ -25,8 +26,6 @@ DEEPEST = 5
 """Levels of symptoms that are indented further; deeper ones stay at this indent."""
 FEW = 5
 """Files of unknown format that are named; the others are counted, or named with `--show-skipped`."""
-
-_PLURAL = {Severity.INFO: "info"}
 
 
 @reporter("text")
@@ -49,10 +48,10 @@ def _run(page: Page, run: RunReport, style: Style, names: Mapping[str, str], *, 
     title = run.path if run.path.rstrip("/").endswith(run.name) else f"{run.name} ({run.path})"
     if not _told(run):
         if not style.quiet:
-            checked = run.clean or run.suppressed
-            verdict: Part = ("nothing found", "good") if checked else ("not checked", "bad")
+            verdict: Part = ("nothing found", "good") if run.checked else ("not checked", "bad")
             tally: Part = ("" if alone else f" ({_tally([run])})", "dim")
             page.flow((title, "strong"), (": ", ""), verdict, tally, rest="  ")
+            _unused(page, run)
             _outcomes(page, run, style, names)
         return
     page.rule(title)
@@ -68,6 +67,7 @@ def _run(page: Page, run: RunReport, style: Style, names: Mapping[str, str], *, 
         _message(page, node.finding)
         _remedy(page, node.finding, "  ")
     _not_read(page, run.unread, style)
+    _unused(page, run)
     if run.failed:
         page.blank()
         page.line(("failed", "error"), (": a defect of the rule, not of the run", "dim"))
@@ -113,8 +113,9 @@ def _headline(page: Page, finding: Finding, first: str = "", rest: str = "  ") -
     page.flow((level, level), (f" {finding.code}", "strong"), (f" {finding.name}", ""), *at, first=first, rest=rest)
 
 
-def _message(page: Page, finding: Finding) -> None:
-    page.flow((finding.message, ""), first="  ")
+def _message(page: Page, finding: Finding, indent: str = "  ") -> None:
+    # A number keeps its sign on the same line.
+    page.flow((finding.message.replace(" %", "\xa0%"), ""), first=indent)
 
 
 def _remedy(page: Page, finding: Finding, indent: str) -> None:
@@ -135,7 +136,7 @@ def _symptoms(page: Page, node: Node, style: Style, indent: str, depth: int) -> 
         finding = symptom.finding
         beyond = indent + stem if depth < DEEPEST else indent
         _headline(page, finding, indent + branch, indent + stem)
-        page.flow((finding.message, ""), first=indent + stem)
+        _message(page, finding, indent + stem)
         if style.verbose:
             for evidence in finding.evidence:
                 page.flow((_sentence(evidence), "dim"), first=indent + stem + "  ")
@@ -202,7 +203,8 @@ def _window(page: Page, cells: Sequence[str], start: int, end: int, room: int) -
     more = page.safe("…")
     mark = len(more)
     first, last = 0, len(cells)
-    if sum(widths) > room:
+    # A caret behind the last character needs a column of its own.
+    if sum(widths) + (start == len(cells)) > room:
         # A third of the room is kept for what stands before the value.
         while sum(widths[first:start]) > max(room - mark - sum(widths[start:end]), room // 3) - mark and first < start:
             first += 1
@@ -250,7 +252,10 @@ def _evidence(page: Page, finding: Finding) -> None:
         places = [
             f"line {e.at.line}" if e.at and e.at.line and e.at.path == home else str(e.at or "") for e in evidence
         ]
+    aligned = all(at_place + page.columns(where) <= page.width for where in places)
     for e, *cells in zip(evidence, values, limits, places, strict=True):
+        if not aligned:  # one long limit must not push every place into a line of its own
+            at_place = at_limit + (page.columns(cells[1]) + 2 if cells[1] else 0)
         columns = zip(cells, ("", "dim", "place"), (at_value, at_limit, at_place), strict=True)
         _row(page, e.label, [c for c in columns if c[0].strip()], lead, at_value)
 
@@ -267,10 +272,15 @@ def _value(page: Page, evidence: Evidence, digits: int) -> str:
 
 
 def _row(page: Page, label: str, cells: Sequence[tuple[str, str, int]], lead: int, indent: int) -> None:
-    """A label and its cells, each at its column; from a cell that the line has no room for it goes on in a new one."""
+    """A label and its cells, each at its column, or right behind the one before where that does not fit.
+
+    From a cell that the line has no room for it goes on in a new one.
+    """
     parts: list[Part] = [(" " * lead, ""), (label, "")]
     used = lead + page.columns(label)
-    for content, style, column in cells:
+    for i, (content, style, column) in enumerate(cells):
+        if i and not used < column <= page.width - page.columns(content):
+            column = used + 2
         if used >= column or column + page.columns(content) > page.width:
             _end_line(page, parts, lead)
             content, column, parts, used = content.strip(), indent, [], 0
@@ -308,6 +318,17 @@ def _not_read(page: Page, unread: Sequence[Unread], style: Style) -> None:
         named = paths if style.skipped else paths[:FEW]
         more = f" and {len(paths) - len(named):,} more" if len(named) < len(paths) else ""
         page.flow((f"{reason}: {', '.join(named)}{more}", "dim"), first="  ", rest="    ")
+
+
+def _unused(page: Page, run: RunReport) -> None:
+    """Comments that silence nothing: what they excused is repaired, or they never named the right rule."""
+    if run.unused:
+        page.blank()
+        page.line(("unused suppressions", "info"))
+        for comment in run.unused:
+            page.flow(
+                (place(comment.at), "place"), (f": {comment.rule}: {comment.reason}", ""), first="  ", rest="    "
+            )
 
 
 def _outcomes(page: Page, run: RunReport, style: Style, names: Mapping[str, str]) -> None:
@@ -353,7 +374,7 @@ def _closing(page: Page, report: Report, style: Style) -> None:
     for i, (count, severity) in enumerate(counts):
         parts += [(", " if i else "", ""), (count, severity)]
     if not counts:
-        checked = any(run.clean or run.suppressed for run in report.runs)
+        checked = any(run.checked for run in report.runs)
         verdict = "nothing found" if checked else "nothing could be checked"
         parts.append((verdict, "good" if report.exit_code(style.fail_on) == OK else "bad"))
     said = [_fixable(report), _tally(report.runs, hint="" if style.skipped else " (--show-skipped)"), _broken(report)]
@@ -383,7 +404,7 @@ def _tally(runs: Sequence[RunReport], hint: str = "") -> str:
 
 
 def _broken(report: Report) -> str:
-    idle = sum(not (_told(run) or run.clean or run.suppressed) for run in report.runs)
+    idle = sum(not (_told(run) or run.checked) for run in report.runs)
     lost = [u for run in report.runs for u in run.unread if u.known]
     partly = sum(u.partial for u in lost)
     said = [f"{_counted(idle, 'run')} not checked"] if idle else []

@@ -1,0 +1,40 @@
+"""The pages written by hand agree with the tree and with the code."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from mldiag.facts.parameters import transformer_core
+
+ROOT = Path(__file__).parents[1]
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("docs/rules/*.md"), *ROOT.glob("examples/**/*.md")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_every_link_leads_to_a_file(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#\s]+)", page.read_text(encoding="utf-8"))
+    assert not [link for link in links if not (page.parent / link).exists()]
+
+
+def test_the_architecture_places_every_module_and_folder_of_the_core() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    core = ROOT / "src" / "mldiag"
+    modules = {p.name for p in core.glob("[a-z]*.py")} | {f"{p.parent.name}/" for p in core.glob("*/__init__.py")}
+    assert not {name for name in modules if f"`{name}`" not in page and f"`{name}" not in page}
+
+
+def test_the_documentation_lists_every_page() -> None:
+    index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+    assert not [p.name for p in ROOT.glob("docs/*.md") if p.name != "README.md" and p.name not in index]
+
+
+@pytest.mark.parametrize(("width", "layers", "ff"), [(384, 6, 1536), (256, 4, 1024)])
+def test_the_counts_on_the_page_of_wrong_claims_are_those_of_the_formula(width: int, layers: int, ff: int) -> None:
+    page = (ROOT / "docs" / "wrong-claims.md").read_text(encoding="utf-8")
+    core, table = transformer_core(width, layers, ff), 4000 * width
+    tied = core + table + 256 * width
+    for count in (core, table, 256 * width, tied, tied + table):
+        assert f"{count:,.0f}" in page
