@@ -78,9 +78,13 @@ class Pair(Struct, frozen=True):
     def transfer(self) -> float | None:
         """Progress of the validation level / that of the train level since the first evaluation; 1 is full transfer.
 
+        The first train level is a mean over steps of which the earliest had learnt nothing, so it can lie behind what
+        the model could do at the evaluation; where held-out data shows better, that is taken for both.
+
         None where the train level did not get better by `MIN_CHANGE` of what it was: a share of nothing means nothing.
         """
-        return self._transfer(self.train_levels[0], self.val_levels[0])
+        ahead = max if self.higher_is_better else min
+        return self._transfer(ahead(self.train_levels[0], self.val_levels[0]), self.val_levels[0])
 
     @property
     def late_transfer(self) -> float | None:
