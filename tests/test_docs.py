@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from mldiag.facts.parameters import transformer_core
+from mldiag.plugins import load
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("docs/rules/*.md"), *ROOT.glob("examples/**/*.md")]
@@ -38,3 +39,8 @@ def test_the_counts_on_the_page_of_wrong_claims_are_those_of_the_formula(width: 
     tied = core + table + 256 * width
     for count in (core, table, 256 * width, tied, tied + table):
         assert f"{count:,.0f}" in page
+
+
+def test_the_fix_section_of_a_page_begins_with_how_safe_it_is() -> None:
+    for rule in load().rules.values():
+        assert ("## Fix" in rule.doc) == (rule.fix is not None), rule.code

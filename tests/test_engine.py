@@ -140,9 +140,9 @@ def test_of_a_comment_only_the_rules_that_silence_nothing_are_told(tmp_path: Pat
 def test_a_comment_on_another_line_than_the_finding_silences_nothing_and_is_told(
     tmp_path: Path, plugins: Plugins
 ) -> None:
-    report = check(tmp_path, plugins, {"run.sh": "# mldiag: ignore[AAA001]\npython train.py --lr 3\n"})
+    report = check(tmp_path, plugins, {"run.sh": "python train.py --lr 3\n# mldiag: ignore[AAA001]\n"})
     assert [f.code for f in report.findings] == ["AAA001"]
-    assert unused(report) == [("run.sh:1", "AAA001", "it found nothing there")]
+    assert unused(report) == [("run.sh:2", "AAA001", "it found nothing there")]
 
 
 def test_a_comment_with_a_typing_error_names_the_nearest_rule(tmp_path: Path, plugins: Plugins) -> None:
@@ -163,4 +163,16 @@ def test_nothing_is_said_of_a_comment_for_a_rule_that_did_not_look(
 
 def test_a_comment_for_another_rule_silences_nothing(tmp_path: Path, plugins: Plugins) -> None:
     report = check(tmp_path, plugins, {"run.sh": "python train.py --lr 3  # mldiag: ignore[AAA002]\n"})
+    assert [f.code for f in report.findings] == ["AAA001"]
+
+
+def test_a_comment_above_a_continued_command_holds_for_all_of_its_lines(tmp_path: Path, plugins: Plugins) -> None:
+    script = "# mldiag: ignore[AAA001]\npython train.py \\\n  --epochs 2 \\\n  --lr 3\n"
+    report = check(tmp_path, plugins, {"run.sh": script})
+    assert not report.findings
+    assert [f.code for f in report.suppressed] == ["AAA001"]
+
+
+def test_a_comment_above_does_not_hold_for_the_command_after_next(tmp_path: Path, plugins: Plugins) -> None:
+    report = check(tmp_path, plugins, {"run.sh": "# mldiag: ignore[AAA001]\necho start\npython train.py --lr 3\n"})
     assert [f.code for f in report.findings] == ["AAA001"]

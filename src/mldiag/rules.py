@@ -12,10 +12,11 @@ from typing import Any
 
 from msgspec import Struct
 
-from mldiag.findings import Finding, Severity
+from mldiag.findings import Finding, Safety, Severity
 
 Check = Callable[..., Iterable[Finding]]
 _MARK = "__mldiag_rule__"
+_SAFETIES = {"safe": Safety.SAFE, "unsafe": Safety.UNSAFE, "shown": Safety.SHOW}
 _CODE = re.compile(r"[A-Z]{3}\d{3}")
 
 
@@ -62,6 +63,12 @@ class Rule(Struct, frozen=True):
     @property
     def doc(self) -> str:
         return inspect.getdoc(self.check) or ""
+
+    @property
+    def fix(self) -> Safety | None:
+        """The best its fix can be, as the first word of the page's Fix section says; None without such a section."""
+        found = re.search(r"^## Fix\n(?:Only )?(\w+)", self.doc, re.MULTILINE)
+        return _SAFETIES.get(found[1].lower()) if found else None
 
     @property
     def summary(self) -> str:

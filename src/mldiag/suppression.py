@@ -1,5 +1,8 @@
 """Comments that silence a rule on their line: `# mldiag: ignore[SCH001]`, by code or name, several with commas.
 
+Behind a backslash that continues a shell command no comment can stand. A comment with a line to itself holds for the
+command below it instead: for the next line and those that continue it.
+
 A comment that silenced nothing is told too: what it once excused is repaired, or it never named the right rule.
 """
 
@@ -7,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import takewhile
 
 from msgspec import Struct
 
@@ -23,15 +27,17 @@ _COMMENT = re.compile(r"#\s*mldiag:\s*ignore\[([^\]]*)\]")
 
 
 class Suppression(Struct, frozen=True):
-    """A comment; `rules` are the codes and names in it, as written."""
+    """A comment; `rules` are the codes and names in it, as written, `last` the last line it holds for."""
 
     source: Source
     rules: tuple[str, ...]
+    last: int
 
     def covers(self, finding: Finding) -> str | None:
         """The word of the comment that silences a finding on this line; None where it names another rule."""
         places = (finding.at, *(e.at for e in finding.evidence))
-        if not any(at and (at.path, at.line) == (self.source.path, self.source.line) for at in places):
+        first, path = self.source.line or self.last, self.source.path
+        if not any(at and at.path == path and first <= (at.line or 0) <= self.last for at in places):
             return None
         return next((w for w in self.rules if w.lower() in (finding.code.lower(), finding.name)), None)
 
@@ -55,7 +61,18 @@ def suppressions_in(file: File) -> Iterator[Suppression]:
     if "mldiag:" not in text:
         return
     for found in _COMMENT.finditer(text):
-        yield Suppression(file.source(found.start()), tuple(w.strip() for w in found[1].split(",") if w.strip()))
+        source = file.source(found.start())
+        words = tuple(w.strip() for w in found[1].split(",") if w.strip())
+        yield Suppression(source, words, _last_line(source, text[found.start() :].splitlines()))
+
+
+def _last_line(comment: Source, lines: Sequence[str]) -> int:
+    """The last line that a comment holds for; `lines` are the file's from the comment on."""
+    last = comment.line or 1
+    if not (comment.excerpt or "").lstrip().startswith("#") or len(lines) < 2:
+        return last
+    held = 1 + sum(1 for _ in takewhile(lambda line: line.rstrip().endswith("\\"), lines[1:]))
+    return last + min(held, len(lines) - 1)
 
 
 def unused(

@@ -27,6 +27,9 @@ def too_fast(settings: Settings, *, limit: float = 0.1, kinds: tuple[str, ...] =
 
     ## Options
     - `limit`: the highest rate that is still all right, in the unit of the optimizer and whatever else may be said.
+
+    ## Fix
+    Shown: a rate is a person's choice.
     """
     yield Finding("x", fix=_fix(settings))
 '''

@@ -33,13 +33,13 @@ def command(rule: str, rules: tuple[Path, ...]) -> None:
 
 def _page(rule: Rule) -> str:
     """The rule's page as Markdown: its facts, its documentation, its options."""
-    from mldiag.cli.rules import fixes_of, stage_of
+    from mldiag.cli.rules import stage_of
 
     facts = [
         f"- severity: {rule.severity.value}",
         f"- family: {rule.family}",
         f"- stage: {stage_of(rule)}",
-        f"- fix: {fixes_of(rule)}",
+        f"- fix: {rule.fix.value if rule.fix else 'none'}",
     ]
     if rule.explains:
         facts.append(f"- can cause: {', '.join(rule.explains)}")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sys
-import types
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,7 +49,7 @@ def _described(rule: Rule) -> dict[str, object]:
         "pre": rule.pre,
         "summary": rule.summary,
         "explains": list(rule.explains),
-        "fix": fixes_of(rule),
+        "fix": rule.fix.value if rule.fix else None,
         "options": dict(rule.options),
         "origin": rule.origin,
     }
@@ -60,18 +58,3 @@ def _described(rule: Rule) -> dict[str, object]:
 def stage_of(rule: Rule) -> str:
     """When what the rule looks at is known, for people."""
     return "pre: known before training" if rule.pre else "post: needs what training writes"
-
-
-def fixes_of(rule: Rule) -> str:
-    """Which kinds of fixes the rule's module makes, read from its code without running it: `safe, show`, or `none`."""
-    module = sys.modules.get(rule.check.__module__)
-    functions = [f for f in vars(module).values() if isinstance(f, types.FunctionType) and f.__module__ == rule.origin]
-    used = {name for f in functions for code in _codes(f.__code__) if "Fix" in code.co_names for name in code.co_names}
-    return ", ".join(safety for safety in ("safe", "unsafe", "show") if safety in used) or "none"
-
-
-def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
-    yield code
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield from _codes(constant)
