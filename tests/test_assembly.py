@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from mldiag.assembly import read_run
+from mldiag.audit import Request, audit
 from mldiag.errors import NotApplicable
 from mldiag.files import Folder
 from mldiag.plugins import Plugins, load
@@ -122,3 +123,15 @@ def test_a_record_of_what_a_fix_has_changed_is_outdated(tmp_path: Path, plugins:
     found = read_run(Folder(tmp_path, tuple(files), corrected), "run", plugins).settings
     assert [v.value for v in found.all("lr")] == [1]
     assert found.get("seed") == 1
+
+
+def test_a_script_that_is_named_alone_brings_its_program_from_beside_it_or_above(
+    tmp_path: Path, plugins: Plugins
+) -> None:
+    script = "python train.py --learning-rate 0.5 --warmpu 3\n"
+    write_files(tmp_path, {"scripts/run.sh": script, "train.py": PROGRAM})
+    request = Request((tmp_path / "scripts" / "run.sh",), select=("CFG006",))
+    (found,) = audit(request, plugins).findings
+    assert "--warmpu" in found.message
+    write_files(tmp_path, {"scripts/train.py": PROGRAM.replace("--amp", "--warmpu")})
+    assert not list(audit(request, plugins).findings)

@@ -117,8 +117,10 @@ def _companions(root: Root, plugins: Plugins) -> Iterable[str]:
         for launch in launches:
             named = [launch.path, *launch.positionals, *(f.value for f in launch.flags if f.value)]
             for word in named:
-                path = posixpath.normpath(word)
-                wanted = posixpath.splitext(path)[1] in _BROUGHT_ALONG and not path.startswith(("/", ".."))
-                if wanted and (root.folder / path).is_file():
-                    found[path] = None
+                if posixpath.splitext(word)[1] in _BROUGHT_ALONG and not word.startswith("/"):
+                    # Scripts are kept in a folder of their own and started from the one above it, too.
+                    places = (posixpath.normpath(word), posixpath.normpath(f"../{word}"))
+                    there = next((p for p in places if (root.folder / p).is_file()), None)
+                    if there is not None:
+                        found[there] = None
     return tuple(found)
