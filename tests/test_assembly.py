@@ -135,3 +135,10 @@ def test_a_script_that_is_named_alone_brings_its_program_from_beside_it_or_above
     assert "--warmpu" in found.message
     write_files(tmp_path, {"scripts/train.py": PROGRAM.replace("--amp", "--warmpu")})
     assert not list(audit(request, plugins).findings)
+
+
+def test_what_a_run_left_in_a_format_without_a_reader_is_named(tmp_path: Path, plugins: Plugins) -> None:
+    files = {"run.sh": "python train.py --lr 1\n", "events.out.tfevents.1": "x", "last.ckpt": "x", "photo.png": "x"}
+    run = read(tmp_path, plugins, files)
+    assert [(u.path, u.known) for u in run.unread] == [("events.out.tfevents.1", False), ("last.ckpt", False)]
+    assert not read(tmp_path, plugins, files, pre=True).unread

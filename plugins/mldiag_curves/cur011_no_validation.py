@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from mldiag.api import Curves, Evidence, Finding, Fix, Metrics, NotApplicable, Run, Series, rule
+from mldiag.api import Curves, Evidence, Finding, Fix, Metrics, NotApplicable, Run, Series, Unread, rule
 
 _HELD_OUT = re.compile(
     r"(?:^|[^a-z])(?:val|valid|validation|eval|evaluation|test|dev|heldout|held_out|holdout)(?:$|[^a-z])"
 )
+_STORE = re.compile(r"tfevents|\.wandb$")
+_LOGS = (".json", ".jsonl", ".csv", ".tsv", ".txt", ".log", ".out")
 # Scores that an evaluation of its own measures: detection, segmentation, ranking, translation, speech, images.
 _EVALUATED = re.compile(
     r"(?:^|[/_. ])(?:m?ap[sml]?\d*|m?iou|dice|pq|ndcg|mrr|hit_?ratio|hit_?rate|hr|bleu\d?|rouge\w*|[wc]er|fid)"
@@ -48,7 +50,7 @@ def no_validation(run: Run, metrics: Metrics, curves: Curves, *, min_points: int
     """
     if curves.reinforcement:
         raise NotApplicable(f"reinforcement learning ({curves.reinforcement}) has no validation set")
-    unread = next((u for u in run.unread if not u.partial and (u.known or _HELD_OUT.search(u.path.lower()))), None)
+    unread = next((u for u in run.unread if not u.partial and _may_hold_an_evaluation(u)), None)
     if unread is not None:
         raise NotApplicable(f"{unread.path} could not be read; the evaluation may be in it")
     train = metrics.get("train/loss") or next((s for s in metrics if s.name.startswith("train/loss/")), None)
@@ -71,6 +73,11 @@ def no_validation(run: Run, metrics: Metrics, curves: Curves, *, min_points: int
         ),
         fix=Fix.show("hold out a validation split and evaluate it at least every epoch"),
     )
+
+
+def _may_hold_an_evaluation(unread: Unread) -> bool:
+    name = unread.path.lower()
+    return unread.known or _STORE.search(name) is not None or (name.endswith(_LOGS) and bool(_HELD_OUT.search(name)))
 
 
 def _held_out(series: Series) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Container, Iterable, Sequence
+from fnmatch import fnmatch
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -39,6 +40,12 @@ if TYPE_CHECKING:
 # Programs of a run that do not train: a launch of one of these does not stand for the run.
 _NOT_TRAINING = ("eval", "test", "infer", "generat", "sampl", "predict", "export", "convert", "download", "preproc",
                  "prepare", "plot", "tokeniz", "serve", "demo", "bench")  # fmt: skip
+
+# What runs leave behind in formats that may have no reader: passed over, but not in silence.
+_LEFT_BY_RUNS = (
+    "*tfevents*", "*.wandb", "*.pt", "*.pth", "*.ckpt", "*.safetensors", "*.bin", "*.h5", "*.hdf5", "*.keras", "*.npy",
+    "*.npz", "*.pkl", "*.onnx", "*.gguf", "*.msgpack", "*.db", "*.out", "*.err", "*.ini", "*.env",
+)  # fmt: skip
 
 # What finds a class or function by a name that only the running program knows: it may be any of a module's.
 _LOOKED_UP = frozenset({"__dict__", "getattr", "vars", "import_module", "get_model", "create_model"})
@@ -84,6 +91,8 @@ def read_run(
 def _read_file(file: File, plugins: Plugins, pre: bool, artifacts: list[Artifact], taken: dict[str, str]) -> None:
     candidates = sorted((r for r in plugins.readers if r.takes(file.name)), key=lambda r: (-r.priority, r.name))
     if not candidates:
+        if not pre and any(fnmatch(file.name.lower(), pattern) for pattern in _LEFT_BY_RUNS):
+            artifacts.append(Unread(file.path, "no reader takes files of this format", known=False))
         return
     try:
         chosen = next((r for r in candidates if r.matches(file)), None)
