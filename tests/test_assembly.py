@@ -142,3 +142,8 @@ def test_what_a_run_left_in_a_format_without_a_reader_is_named(tmp_path: Path, p
     run = read(tmp_path, plugins, files)
     assert [(u.path, u.known) for u in run.unread] == [("events.out.tfevents.1", False), ("last.ckpt", False)]
     assert not read(tmp_path, plugins, files, pre=True).unread
+
+
+def test_a_number_too_large_for_a_float_is_no_setting_rather_than_a_defect(tmp_path: Path, plugins: Plugins) -> None:
+    settings = read(tmp_path, plugins, {"config.yaml": f"seq_len: {'9' * 400}\n"}).settings
+    assert settings.get("seq_len", int) is None

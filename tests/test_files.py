@@ -101,3 +101,8 @@ def test_a_file_that_is_gone_is_a_reading_error(tmp_path: Path) -> None:
 @given(st.recursive(st.none() | st.integers() | st.floats(allow_nan=False) | TEXT, st.lists, max_leaves=10))
 def test_json_documents_are_read_as_json_reads_them(value: object) -> None:
     assert file(json.dumps(value).encode()).json == value
+
+
+def test_a_line_that_only_another_count_of_lines_has_is_empty() -> None:
+    assert file(b"a\rb\rc\n").line(1) == "a\rb\rc"
+    assert file(b"a\rb\rc\n").line(4) == ""

@@ -303,8 +303,8 @@ def as_number(value: object) -> float | None:
 
 
 def as_count(value: object) -> int | None:
-    """A whole number above zero; None for booleans, fractions, text and the rest."""
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
+    """A whole number above zero that 64 bits hold; None for booleans, fractions, text and the rest."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**63 else None
 
 
 def _coerce(value: object, kind: type[Any]) -> Any:
@@ -319,7 +319,7 @@ def _coerce(value: object, kind: type[Any]) -> Any:
         return None
     try:
         number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     if kind is float:
         return number

@@ -145,8 +145,10 @@ class File:
         return starts
 
     def line(self, number: int) -> str:
-        """A 1-based line without its end."""
+        """A 1-based line without its end; empty behind the last: some parsers count a lone CR as well."""
         text, starts = self.lenient_text, self._line_starts
+        if number > len(starts):
+            return ""
         end = starts[number] if number < len(starts) else len(text)
         return text[starts[number - 1] : end].rstrip("\r\n")
 

@@ -109,3 +109,8 @@ def test_scores_are_known_by_name(name: str) -> None:
 @pytest.mark.parametrize("name", ["train/loss", "val/perplexity", "train/runtime", "train/accumulation", "val/mae"])
 def test_other_quantities_are_no_scores(name: str) -> None:
     assert not is_bounded_score(name)
+
+
+def test_of_a_train_loss_that_is_nothing_from_the_first_to_the_last_no_share_is_transferred() -> None:
+    pair = losses(series([0.0, 0.0, 0.0]), series([1.0, 1.5, 2.0], "val/loss"))
+    assert pair.transfer is None

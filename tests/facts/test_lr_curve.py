@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 
 import pytest
 from given import run, series
@@ -92,3 +93,11 @@ def test_a_rate_that_two_loggers_wrote_counts_once():
     shape = run(doubled).get(LrCurve)
     assert len(shape.values) == 20
     assert shape.end == pytest.approx(610)
+
+
+@given_that(st.lists(st.tuples(st.integers(0, 30), st.sampled_from([0.0, 1e-3, 5e-4, 1e-4])), min_size=10, max_size=40))
+def test_rates_logged_several_times_at_one_step_are_no_defect(points):
+    ordered = sorted(points)
+    found = run(series("lr", [rate for _, rate in ordered], steps=[step for step, _ in ordered]))
+    with suppress(NotApplicable):
+        assert found.get(LrCurve).peak >= 0

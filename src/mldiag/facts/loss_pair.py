@@ -133,7 +133,8 @@ class Pair(Struct, frozen=True):
     def _transfer(self, train: float, val: float) -> float | None:
         change = train - self.end[0]
         progress = -change if self.higher_is_better else change
-        return (val - self.end[1]) / change if progress >= MIN_CHANGE * abs(self.train_levels[0]) else None
+        enough = progress > 0 and progress >= MIN_CHANGE * abs(self.train_levels[0])
+        return (val - self.end[1]) / change if enough else None
 
 
 class LossPair(Pair, frozen=True):

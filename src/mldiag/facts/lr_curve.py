@@ -87,10 +87,12 @@ def _end(axis: Sequence[float], values: Sequence[float]) -> float | None:
         return None
     usual = median(drops)
     gaps = [b - a for a, b in pairwise(axis)]
-    gap = median(gaps)
+    gap = median(gaps) or 1.0
     uneven = any(d > MAX_JUMP * usual * max(1.0, g / gap) for d, g in zip(drops, gaps, strict=True))
     middle = (axis[0] + axis[-1]) / 2
     half = next(i for i, x in enumerate(axis) if x >= middle)
+    if not axis[0] < axis[half] < axis[-1]:
+        return None
     early = (values[0] - values[half]) / (axis[half] - axis[0])
     late = (values[half] - values[-1]) / (axis[-1] - axis[half])
     if uneven or early <= 0 or late / early < LINEAR:
