@@ -148,6 +148,24 @@ def rule_words(ctx: click.Context, parameter: click.Parameter, incomplete: str) 
     return [before + comma + w for w in found if w.lower().startswith(word.lower())]
 
 
+select_option = click.option(
+    "--select",
+    multiple=True,
+    metavar="RULE",
+    callback=words,
+    shell_complete=rule_words,
+    help="Apply these rules only: codes, beginnings of codes, names or families, separated by commas; may be repeated.",
+)
+
+ignore_option = click.option(
+    "--ignore",
+    multiple=True,
+    metavar="RULE",
+    callback=words,
+    shell_complete=rule_words,
+    help="Leave these rules out, named in the same way.",
+)
+
 stage_option = click.option(
     "--stage",
     type=click.Choice(["pre", "post"]),

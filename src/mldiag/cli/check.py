@@ -12,11 +12,13 @@ import click
 
 from mldiag.cli import (
     complain,
+    ignore_option,
     known_plugins,
     paths_argument,
     rule_folders,
     rule_words,
     rules_option,
+    select_option,
     stage_option,
     words,
 )
@@ -66,22 +68,8 @@ def _formats(ctx: click.Context, parameter: click.Parameter, incomplete: str) ->
 
 @click.command(cls=_Outputs, short_help="Says what is wrong with runs, with numbers and places.")
 @paths_argument
-@click.option(
-    "--select",
-    multiple=True,
-    metavar="RULE",
-    callback=words,
-    shell_complete=rule_words,
-    help="Apply these rules only: codes, beginnings of codes, names or families, separated by commas; may be repeated.",
-)
-@click.option(
-    "--ignore",
-    multiple=True,
-    metavar="RULE",
-    callback=words,
-    shell_complete=rule_words,
-    help="Leave these rules out, named in the same way.",
-)
+@select_option
+@ignore_option
 @stage_option
 @click.option(
     "--fail-on",

@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING
 import click
 from msgspec.structs import replace
 
-from mldiag.cli import NamedPath, complain, paths_argument, rule_folders, rule_words, rules_option, stage_option, words
+from mldiag.cli import (
+    NamedPath,
+    complain,
+    ignore_option,
+    paths_argument,
+    rule_folders,
+    rules_option,
+    select_option,
+    stage_option,
+)
 from mldiag.errors import BROKEN
 
 if TYPE_CHECKING:
@@ -31,17 +40,8 @@ if TYPE_CHECKING:
 @click.option("--suffix", metavar="TEXT", help="Write corrected copies beside the originals (_fixed: run_fixed.sh).")
 @click.option("--unsafe-fixes", is_flag=True, help="Also apply fixes after which the next run learns differently.")
 @click.option("--undo", is_flag=True, help="Take back what was last written for PATH.")
-@click.option(
-    "--select",
-    multiple=True,
-    metavar="RULE",
-    callback=words,
-    shell_complete=rule_words,
-    help="Fix only what these rules find; named as with `mldiag check`.",
-)
-@click.option(
-    "--ignore", multiple=True, metavar="RULE", callback=words, shell_complete=rule_words, help="Leave these rules out."
-)
+@select_option
+@ignore_option
 @stage_option
 @rules_option
 def command(
