@@ -115,7 +115,7 @@ def test_v5_lacks_safeguards_and_its_samples_are_broken(v5: dict[str, Any]) -> N
 def test_no_wrong_claim_of_the_field_notes_is_repeated(plugins: Plugins) -> None:
     text = plugins.reporters["text"].render(checked(V5, plugins), Style())
     words = " ".join(text.split())
-    assert "15 M parameters were stated" in words, "the claim is refuted, not repeated"
+    assert "15 M" not in words
     assert not re.search(r"worse than (random|chance)|0\.6 sequences|12 ?M tokens|0\.8 tokens|64x|64 times", words)
 
 

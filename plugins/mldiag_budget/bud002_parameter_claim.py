@@ -12,7 +12,7 @@ _SCALE = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9}
 
 
 @rule("BUD002", severity="info", pre=True)
-def parameter_claim(parameters: Parameters, settings: Settings, *, tolerance: float = 0.05) -> Iterator[Finding]:
+def parameter_claim(parameters: Parameters, settings: Settings, *, tolerance: float = 0.1) -> Iterator[Finding]:
     """The stated number of parameters is not what the dimensions of the model make.
 
     ## What it checks
@@ -28,8 +28,7 @@ def parameter_claim(parameters: Parameters, settings: Settings, *, tolerance: fl
     sizes of a recurrent model). It is skipped where one of them would have to be assumed.
 
     ## Options
-    - `tolerance` (0.05): largest relative distance from the nearest count. The formula is exact up to biases and norms,
-      which are counted on the other side; rounding "12.3 M" to "12 M" is 2 %.
+    - `tolerance` (0.1): largest relative distance from the nearest count; what a reader would still call "about".
 
     ## When to ignore
     Models with parts that the formula does not know (adapters, several heads, convolutions).

@@ -35,8 +35,8 @@ def missing_safeguards(safeguards: Safeguards, *, warn_from: int = 4) -> Iterato
 
     ## Options
     - `warn_from` (count of 4, default 4): missing safeguards from which on the finding is a warning; below it is an
-      information, since many sound programs evaluate and do without the rest (39 of 107 programs in the style of
-      well-known projects, none of them with a fault, lack three).
+      information, since sound programs do without: of 40 labelled healthy runs whose program was read 30 lack one
+      and 6 lack three.
 
     ## Fix
     Only shown: each needs code of the program.

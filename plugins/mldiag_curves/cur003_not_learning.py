@@ -70,7 +70,7 @@ def not_learning(
     reinforcement and adversarial training are not judged: they do not measure progress.
 
     ## Source
-    Thresholds: measured on 140 labelled runs with a loss, and on simulated ones. ln C: Karpathy 2019, A Recipe
+    Thresholds: chosen on 140 labelled runs with a loss, and on simulated ones. ln C: Karpathy 2019, A Recipe
     for Training Neural Networks.
     """
     if curves.reinforcement or curves.adversarial:
