@@ -10,6 +10,8 @@ from mldiag import stats as stats
 from mldiag.artifacts import (
     Build as Build,
     Call as Call,
+    Collection as Collection,
+    Disagreement as Disagreement,
     Flag as Flag,
     Launch as Launch,
     Metrics as Metrics,
@@ -30,6 +32,7 @@ from mldiag.artifacts import (
     as_number as as_number,
     floats as floats,
 )
+from mldiag.checkpoints import Checkpoint as Checkpoint, Checkpoints as Checkpoints, Tensor as Tensor
 from mldiag.editors import add_flag as add_flag, edit_setting as edit_setting
 from mldiag.errors import MldiagError as MldiagError, NotApplicable as NotApplicable, ReadError as ReadError
 from mldiag.facts import Fact as Fact, fact as fact
@@ -69,4 +72,11 @@ from mldiag.report import Report as Report, RunReport as RunReport, Style as Sty
 from mldiag.reporters import Reporter as Reporter, reporter as reporter
 from mldiag.rules import Rule as Rule, rule as rule
 from mldiag.run import Run as Run
+from mldiag.scores import Scores as Scores, ScoreTable as ScoreTable
+from mldiag.tokens import (
+    TokenFile as TokenFile,
+    TokenFiles as TokenFiles,
+    Tokenizer as Tokenizer,
+    Tokenizers as Tokenizers,
+)
 from mldiag.vocabulary import Vocabulary as Vocabulary

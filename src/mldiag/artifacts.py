@@ -12,7 +12,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, overload
 
 from msgspec import Struct, field
 
@@ -67,6 +67,8 @@ class Series(Struct, frozen=True):
             value, or None where the file does not say.
         nulls: positions whose value is an explicit null (JSON `null`), kept as NaN in `data`.
         lines: 1-based line of each value, or None where the file does not say or has it all on one.
+        unit: what the file or the name says the values are in (`percent`, `bits`, `s`), or None where neither does.
+        also: other places where the same values stand (a log beside event files, a second copy).
     """
 
     name: str
@@ -78,6 +80,8 @@ class Series(Struct, frozen=True):
     time_data: array[float] | None = None
     nulls: tuple[int, ...] = ()
     lines: array[int] | None = None
+    unit: str | None = None
+    also: tuple[Source, ...] = ()
 
     def __len__(self) -> int:
         return len(self.data)
@@ -131,10 +135,35 @@ def _as_numpy(data: array[float]) -> NDArray[np.float64]:
     return np.frombuffer(data, dtype=np.float64) if data else np.empty(0)
 
 
+class Disagreement(Struct, frozen=True):
+    """Two files that give different values of one series at the same step.
+
+    Attributes:
+        name: canonical name of the series.
+        place: where on the x axis the first difference lies (`step 1,200`).
+        kept, other: the value of the series in `Metrics` and the one of the other file.
+        points: points that differ, of `common` that both have.
+    """
+
+    name: str
+    place: str
+    kept: float
+    other: float
+    kept_at: Source
+    other_at: Source
+    points: int
+    common: int
+
+
 class Metrics(Struct, frozen=True, dict=True):
-    """The named series of a run, one per canonical name."""
+    """The named series of a run, one per canonical name.
+
+    Attributes:
+        disagreements: where files of the run contradict each other about one series.
+    """
 
     series: tuple[Series, ...] = ()
+    disagreements: tuple[Disagreement, ...] = ()
 
     @cached_property
     def by_name(self) -> Mapping[str, Series]:
@@ -521,16 +550,35 @@ class Sample(Struct, frozen=True):
     prompt: str | None = None
 
 
-class Samples(Struct, frozen=True):
-    """Generated texts of the run."""
+class Collection(Struct, frozen=True):
+    """All artifacts of one kind of a run; what a rule or fact names to be given them.
 
-    items: tuple[Sample, ...] = ()
+    A kind of artifact is a struct with a `source` and a subclass of this that says which struct it collects. Readers
+    yield the struct; nothing else needs to know of it.
+
+    Attributes:
+        of: the struct. `called`: what it is called in the reason of a rule that was skipped for want of it.
+    """
+
+    of: ClassVar[type]
+    called: ClassVar[str]
+
+    items: tuple[Any, ...] = ()
 
     def __len__(self) -> int:
         return len(self.items)
 
-    def __iter__(self) -> Iterator[Sample]:
+    def __iter__(self) -> Iterator[Any]:
         return iter(self.items)
+
+
+class Samples(Collection, frozen=True):
+    """Generated texts of the run."""
+
+    of = Sample
+    called = "generated samples"
+
+    items: tuple[Sample, ...] = ()
 
 
 class Unread(Struct, frozen=True):
@@ -552,7 +600,8 @@ class Unread(Struct, frozen=True):
         return f"{place}: {self.reason}"
 
 
-Artifact = Series | SettingValue | Launch | PythonSource | Sample | Unread
+Artifact = object
+"""What a reader yields: `Series`, `SettingValue`, `Launch`, `PythonSource`, `Unread` or the struct of a `Collection`."""
 
 
 def floats(values: Iterable[float]) -> array[float]:

@@ -20,8 +20,6 @@ from mldiag.artifacts import (
     Program,
     PythonSource,
     Role,
-    Sample,
-    Samples,
     Scalar,
     Series,
     Settings,
@@ -79,7 +77,7 @@ def read_run(
         metrics=Metrics(() if pre else _merged(artifacts)),
         settings=_without_outdated(_settings(artifacts, program, plugins.vocabulary, pre), folder.overlay),
         program=program,
-        samples=Samples(() if pre else tuple(a for a in artifacts if isinstance(a, Sample))),
+        artifacts=_collected(artifacts),
         unread=tuple(a for a in artifacts if isinstance(a, Unread)),
         files=taken,
         pre=pre,
@@ -88,8 +86,20 @@ def read_run(
     )
 
 
+_PLACED = (Series, SettingValue, Launch, PythonSource, Unread)
+
+
+def _collected(artifacts: Iterable[Artifact]) -> dict[type, tuple[Artifact, ...]]:
+    """By struct, what collections hand out: all that has no place of its own in a run."""
+    found: dict[type, list[Artifact]] = {}
+    for artifact in artifacts:
+        if not isinstance(artifact, _PLACED):
+            found.setdefault(type(artifact), []).append(artifact)
+    return {kind: tuple(items) for kind, items in found.items()}
+
+
 def _read_file(file: File, plugins: Plugins, pre: bool, artifacts: list[Artifact], taken: dict[str, str]) -> None:
-    candidates = sorted((r for r in plugins.readers if r.takes(file.name)), key=lambda r: (-r.priority, r.name))
+    candidates = sorted((r for r in plugins.readers if r.takes(file.path)), key=lambda r: (-r.priority, r.name))
     if not candidates:
         if not pre and any(fnmatch(file.name.lower(), pattern) for pattern in _LEFT_BY_RUNS):
             artifacts.append(Unread(file.path, "no reader takes files of this format", known=False))

@@ -108,7 +108,7 @@ def _companions(root: Root, plugins: Plugins) -> Iterable[str]:
     file = folder[root.files[0]]
     found: dict[str, None] = {}
     for reader in plugins.readers:
-        if not reader.takes(file.name):
+        if not reader.takes(file.path):
             continue
         try:
             launches = [a for a in reader.read(file) if isinstance(a, Launch)]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import codecs
+import io
 import json
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, NamedTuple
 
 from mldiag.artifacts import Source
 from mldiag.errors import ReadError, os_reason
@@ -20,7 +21,17 @@ sets is 35 MB; a document of this size costs about 1.5 GiB once parsed by Python
 LINE_LIMIT = 16 * 2**20
 """Longest line, in bytes, of a line-oriented file."""
 
+BLOCK = 2**20
+"""Bytes of a block: large enough that the work per block does not count, small enough that it stays in the cache."""
+
 _BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+
+
+class Block(NamedTuple):
+    """Whole lines of a file in UTF-8, without byte-order mark; `line` is the 1-based number of the first of them."""
+
+    data: bytes
+    line: int
 
 
 class File:
@@ -30,11 +41,13 @@ class File:
         root: the run's root folder.
         path: POSIX path relative to it.
         content: replaces what is on disk (a fix that is being tried).
+        member: which run is meant of a file that holds several; empty for others.
     """
 
-    def __init__(self, root: Path, path: str, content: bytes | None = None) -> None:
+    def __init__(self, root: Path, path: str, content: bytes | None = None, member: str = "") -> None:
         self.root = root
         self.path = path
+        self.member = member
         self._content = content
 
     @property
@@ -78,6 +91,51 @@ class File:
         if len(data) > LINE_LIMIT:
             _refuse_long_lines(data)
         return data
+
+    def open(self) -> BinaryIO:
+        """The content as a binary stream, for formats that are read piece by piece."""
+        if self._content is not None:
+            return io.BytesIO(self._content)
+        try:
+            return (self.root / self.path).open("rb")
+        except OSError as error:
+            raise _unreachable(error) from error
+
+    def blocks(self, size: int = BLOCK) -> Iterator[Block]:
+        """The content in blocks of whole lines, never all at once: for logs of any length.
+
+        Bytes that are no text in the file's encoding are kept as they are where the encoding is UTF-8, else U+FFFD. A
+        lone carriage return ends a line only where a block has no other line end; it does not count as a line.
+
+        Raises:
+            ReadError: the file cannot be read, or a line is longer than `LINE_LIMIT`.
+        """
+        _no_pointer(self.head)
+        number, rest = 1, b""
+        with self.open() as stream:
+            for piece in self._pieces(stream, size):
+                data = rest + piece
+                cut = data.rfind(b"\n") + 1 or data.rfind(b"\r") + 1
+                if not cut and len(data) > LINE_LIMIT:
+                    raise ReadError(f"a line of more than the {LINE_LIMIT / 1e6:,.0f} MB that are read", line=number)
+                block, rest = data[:cut], data[cut:]
+                if block:
+                    yield Block(block, number)
+                    number += block.count(b"\n")
+        if rest:
+            yield Block(rest, number)
+
+    def _pieces(self, stream: BinaryIO, size: int) -> Iterator[bytes]:
+        if self.encoding.startswith("utf-8"):
+            first = stream.read(size)
+            yield first.removeprefix(codecs.BOM_UTF8)
+            while piece := stream.read(size):
+                yield piece
+            return
+        decoder = codecs.getincrementaldecoder(self.encoding)(errors="replace")
+        while piece := stream.read(size):
+            yield decoder.decode(piece).encode()
+        yield decoder.decode(b"", final=True).encode()
 
     @cached_property
     def encoding(self) -> str:
@@ -191,13 +249,16 @@ class File:
 class Folder:
     """The files of one run root, with replacements for those that a fix has changed in memory."""
 
-    def __init__(self, root: Path, paths: tuple[str, ...], overlay: Mapping[str, bytes] | None = None) -> None:
+    def __init__(
+        self, root: Path, paths: tuple[str, ...], overlay: Mapping[str, bytes] | None = None, member: str = ""
+    ) -> None:
         self.root = root
         self.overlay = dict(overlay or {})
         self.paths = tuple(sorted({*paths, *self.overlay}))
+        self._member = member
 
     def __getitem__(self, path: str) -> File:
-        return File(self.root, path, self.overlay.get(path))
+        return File(self.root, path, self.overlay.get(path), self._member)
 
 
 def _refuse_long_lines(data: bytes) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from mldiag.artifacts import Metrics, Program, Samples, Settings, Unread
+from mldiag.artifacts import Collection, Metrics, Program, Samples, Settings, Unread
 from mldiag.errors import NotApplicable
 from mldiag.facts import Fact
 from mldiag.suppression import Suppression
@@ -27,6 +27,7 @@ class Run(Struct):
         root: its folder. `path`: how the user named that, for reports. `name`: of the run: its folder's or, where one
             file was named, that file's.
         files: paths that were read, relative to the root, with the name of the reader that took each.
+        artifacts: by struct, what the collections hand out (`Sample`, `Checkpoint`, `ScoreTable`, …).
         pre: only what is known before training was read.
         suppressions: comments in the files that silence rules.
     """
@@ -37,7 +38,7 @@ class Run(Struct):
     metrics: Metrics = field(default_factory=Metrics)
     settings: Settings = field(default_factory=Settings)
     program: Program = field(default_factory=Program)
-    samples: Samples = field(default_factory=Samples)
+    artifacts: Mapping[type, tuple[Any, ...]] = field(default_factory=dict)
     unread: tuple[Unread, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict)
     pre: bool = False
@@ -48,7 +49,11 @@ class Run(Struct):
     @property
     def empty(self) -> bool:
         """Nothing was found that a rule could look at."""
-        return not (self.metrics.series or self.settings.found or self.program.sources or len(self.samples))
+        return not (self.metrics.series or self.settings.found or self.program.sources or self.artifacts)
+
+    @property
+    def samples(self) -> Samples:
+        return Samples(self.artifacts.get(Samples.of, ()))
 
     def get(self, kind: type) -> Any:
         """The artifact or fact of a type; a fact is derived once and kept.
@@ -74,8 +79,9 @@ class Run(Struct):
         if kind is Program:
             known = self.program.launch or self.program.sources
             return self.program if known else Missing("no launch script and no source were found")
-        if kind is Samples:
-            return self.samples if len(self.samples) else Missing("no generated samples were found")
+        if issubclass(kind, Collection):
+            found = self.artifacts.get(kind.of)
+            return kind(found) if found else Missing(f"no {kind.called} were found")
         known_fact = self.facts.get(kind)
         if known_fact is None:
             raise TypeError(f"no artifact or fact of type {kind.__name__}")

@@ -5,7 +5,7 @@ To add one, write `readers/<format>.py` with one function under `@reader(...)` a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatch
 
 from msgspec import Struct
@@ -15,6 +15,7 @@ from mldiag.files import File
 
 Read = Callable[[File], Iterator[Artifact]]
 Matches = Callable[[File], bool]
+Members = Callable[[File], Iterable[str]]
 _MARK = "__mldiag_reader__"
 
 
@@ -23,11 +24,14 @@ class Reader(Struct, frozen=True):
 
     Attributes:
         name: the format.
-        patterns: file names it may take, as in `fnmatch`.
+        patterns: file names it may take, as in `fnmatch`, in lower case; one with a slash (`metrics/*`) is held against
+            the end of the path, folder by folder.
         matches: decides by content; asked only where a pattern fits. May raise `ReadError`.
         read: yields what the file holds; a `ReadError` half-way keeps what was yielded before.
         priority: where several match, the highest reads; 0 is the fallback for its patterns.
         post: the file exists only once training has begun; left alone with `--stage pre`.
+        members: names the runs in one file that holds several (a tracking database); each becomes a run of its own, and
+            `read` finds the wanted one in `File.member`. None for formats of one run a file.
     """
 
     name: str
@@ -36,18 +40,23 @@ class Reader(Struct, frozen=True):
     read: Read
     priority: int
     post: bool
+    members: Members | None = None
 
-    def takes(self, name: str) -> bool:
-        """Whether a file's name, or the last part of its path, fits."""
-        last = name.rsplit("/", 1)[-1].lower()
-        return any(fnmatch(last, p) for p in self.patterns)
+    def takes(self, path: str) -> bool:
+        """Whether a file's path, relative to its run, fits."""
+        parts = path.lower().split("/")
+        return any(fnmatch("/".join(parts[-1 - p.count("/") :]), p) for p in self.patterns)
 
 
 def reader(
-    *patterns: str, matches: Matches = lambda file: True, priority: int = 0, post: bool = False
+    *patterns: str,
+    matches: Matches = lambda file: True,
+    priority: int = 0,
+    post: bool = False,
+    members: Members | None = None,
 ) -> Callable[[Read], Read]:
     """Marks a function as a reader; its name is the format's name, its docstring the format's description."""
-    fields = (patterns, matches, priority, post)
+    fields = (patterns, matches, priority, post, members)
 
     def mark(read: Read) -> Read:
         setattr(read, _MARK, fields)
@@ -58,8 +67,8 @@ def reader(
 
 def as_reader(read: Read) -> Reader:
     """The `Reader` of a marked function."""
-    patterns, matches, priority, post = getattr(read, _MARK)
-    return Reader(read.__name__, patterns, matches, read, priority, post)
+    patterns, matches, priority, post, members = getattr(read, _MARK)
+    return Reader(read.__name__, patterns, matches, read, priority, post, members)
 
 
 def is_reader(value: object) -> bool:

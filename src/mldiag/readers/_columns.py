@@ -197,6 +197,30 @@ class Table:
             self._lines.append(line)
         self._count += 1
 
+    def extend(self, columns: Mapping[str, tuple[array[int], array[float]]], count: int, lines: array[int]) -> None:
+        """Takes many rows at once.
+
+        Args:
+            columns: key → positions of its cells among these rows, ascending, and their values; a key without a cell in
+                a row is absent there, as with `add`.
+            count: rows. `lines`: their 1-based lines, one per row.
+        """
+        for key, (rows, values) in columns.items():
+            kind = self._kinds.get(key) or self._classify(key)
+            if kind == "metric":
+                name = key if self._split in (None, "train") else self._named(key, self._split)
+                if name not in self._columns:
+                    self._columns[name] = _Column(lines[rows[0]] if rows else None)
+                self._columns[name].values.extend(values)
+                self._columns[name].rows.extend(array("q", (self._count + r for r in rows)))
+            elif kind in ("step", "epoch", "time"):
+                column = self._axes.setdefault(key, array("d"))
+                column.extend([math.nan] * (self._count + count - len(column)))
+                for row, value in zip(rows, values, strict=True):
+                    column[self._count + row] = value
+        self._lines.extend(lines)
+        self._count += count
+
     def _classify(self, key: str) -> str:
         plain = normalized(key)
         known = (("split", _SPLIT_COLUMNS), ("left out", _NOT_LOGGED), ("planned", _PLANNED))
