@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mldiag.assembly import read_run
-from mldiag.audit import Request, audit
+from mldiag.audit import Request, audit, read_runs
 from mldiag.errors import NotApplicable
 from mldiag.files import Folder
 from mldiag.plugins import Plugins, load
@@ -138,12 +138,78 @@ def test_a_script_that_is_named_alone_brings_its_program_from_beside_it_or_above
 
 
 def test_what_a_run_left_in_a_format_without_a_reader_is_named(tmp_path: Path, plugins: Plugins) -> None:
-    files = {"run.sh": "python train.py --lr 1\n", "events.out.tfevents.1": "x", "last.ckpt": "x", "photo.png": "x"}
+    files = {"run.sh": "python train.py --lr 1\n", "job.err": "x", "last.ckpt": "x", "photo.png": "x"}
     run = read(tmp_path, plugins, files)
-    assert [(u.path, u.known) for u in run.unread] == [("events.out.tfevents.1", False), ("last.ckpt", False)]
+    assert [(u.path, u.known) for u in run.unread] == [("job.err", False), ("last.ckpt", False)]
     assert not read(tmp_path, plugins, files, pre=True).unread
 
 
 def test_a_number_too_large_for_a_float_is_no_setting_rather_than_a_defect(tmp_path: Path, plugins: Plugins) -> None:
     settings = read(tmp_path, plugins, {"config.yaml": f"seq_len: {'9' * 400}\n"}).settings
     assert settings.get("seq_len", int) is None
+
+
+def five(tmp_path: Path) -> Path:
+    names = ("bert", "gan", "lstm", "mnist", "vae")
+    write_files(tmp_path, {f"{n}.sh": f"python {n}.py --learning-rate 0.{i + 1}\n" for i, n in enumerate(names)})
+    write_files(tmp_path, {f"{n}.py": PROGRAM for n in names} | {"utils.py": "def seed():\n    pass\n"})
+    return tmp_path
+
+
+def test_scripts_of_different_programs_are_a_run_each(tmp_path: Path, plugins: Plugins) -> None:
+    runs = list(read_runs(Request((five(tmp_path),)), plugins, []))
+    assert [run.name for run in runs] == ["bert.sh", "gan.sh", "lstm.sh", "mnist.sh", "vae.sh"]
+    assert [run.settings.get("lr", float) for run in runs] == [0.1, 0.2, 0.3, 0.4, 0.5]
+    assert all({f"{run.name[:-3]}.py", run.name, "utils.py"} == set(run.files) for run in runs)
+
+
+def test_scripts_that_share_a_log_stay_one_run_since_nothing_says_whose_it_is(tmp_path: Path, plugins: Plugins) -> None:
+    write_files(five(tmp_path), {"log.csv": "step,loss\n1,3\n2,2\n"})
+    (run,) = read_runs(Request((tmp_path,)), plugins, [])
+    assert "lr" in run.settings.ambiguous
+    (planned,) = read_runs(Request((tmp_path,), pre=True), plugins, [])
+    assert "lr" in planned.settings.ambiguous
+
+
+def test_a_program_above_several_runs_is_read_once(tmp_path: Path, plugins: Plugins) -> None:
+    call = "python ../train.py\n"
+    write_files(tmp_path, {"train.py": PROGRAM, "a/run.sh": call, "b/run.sh": call})
+    a, b = read_runs(Request((tmp_path,)), plugins, [])
+    assert a.program.main is not None
+    assert a.program.main is b.program.main
+
+
+def test_what_lies_beside_runs_and_is_none_is_left_alone(tmp_path: Path, plugins: Plugins) -> None:
+    log = "step,loss\n1,3\n2,2\n"
+    write_files(tmp_path, {"a/log.csv": log, "b/log.csv": log, "docs/site.yaml": "name: x\n", "more/t.csv": log})
+    problems: list[str] = []
+    assert {run.name for run in read_runs(Request((tmp_path,)), plugins, problems)} == {"a", "b", "more"}
+    assert not problems
+
+
+def test_a_data_set_that_was_left_out_is_named(tmp_path: Path, plugins: Plugins) -> None:
+    write_files(tmp_path, {"run.sh": "python train.py --lr 1\n"} | {f"labels/{i}.txt": "0 1" for i in range(1001)})
+    (run,) = read_runs(Request((tmp_path,)), plugins, [])
+    assert [(u.path, u.known) for u in run.unread] == [("labels/*.txt", False)]
+
+
+def test_thousands_of_runs_need_their_configuration_looked_up_by_folder(tmp_path: Path, plugins: Plugins) -> None:
+    write_files(tmp_path, {
+        "mldiag.toml": 'ignore = ["CFG"]\n', "b/mldiag.toml": 'ignore = ["BUD"]\n',
+        "a/run.sh": "python train.py --lr 1\n", "b/run.sh": "python train.py --lr 1\n",
+    })  # fmt: skip
+    by_name = {
+        r.name: {s.code[:3] for s in r.skipped} | {c[:3] for c in r.clean}
+        for r in audit(Request((tmp_path,)), plugins).runs
+    }
+    assert ("CFG" in by_name["a"], "BUD" in by_name["a"]) == (False, True)
+    assert ("CFG" in by_name["b"], "BUD" in by_name["b"]) == (True, False)
+
+
+def test_a_run_of_mlflow_has_the_name_its_user_gave_it(tmp_path: Path, plugins: Plugins) -> None:
+    about = "artifact_uri: x\nrun_id: 0f\nstart_time: 1\n"
+    for run, name in (("0f", "tall"), ("0e", "small")):
+        write_files(
+            tmp_path / run, {"meta.yaml": about, "metrics/loss": "1700000000000 2.5 0\n", "tags/mlflow.runName": name}
+        )
+    assert [run.name for run in read_runs(Request((tmp_path,)), plugins, [])] == ["small", "tall"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,10 @@ def file(content: bytes) -> File:
     return File(Path(), "x", content)
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize(
+    "encoding",
+    ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be", "latin-1"],
+)
 def test_text_is_decoded_whatever_unicode_encoding_it_is_in(encoding: str) -> None:
     assert file("época,perda\n1,2.5\n".encode(encoding)).text == "época,perda\n1,2.5\n"
 
@@ -29,6 +33,114 @@ def test_bytes_that_are_no_text_are_named_with_their_line() -> None:
     with pytest.raises(ReadError, match="byte 0xff is not UTF-8 text") as caught:
         file(b"a\nb\xff\n").text  # noqa: B018
     assert caught.value.line == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("# é uma função de perda, não é?\nlr = 1", "latin-1"),
+        ("# AÇÃO, FUNÇÃO, ção ções\nlr = 1", "latin-1"),
+        ("第1轮 训练损失 0.52 验证损失 0.61\n第2轮 训练损失 0.41", "gb18030"),
+        ("损失: 0.5，学习率: 1e-3\n", "gb18030"),
+        ("época 1: perda 0.5, média 第一轮\n", "utf-8"),
+    ],
+)
+def test_an_encoding_that_no_mark_tells_is_known_by_its_bytes(text: str, encoding: str) -> None:
+    read = file(text.encode(encoding))
+    assert read.encoding == encoding
+    assert read.text == text
+    assert b"".join(block.data for block in read.blocks()) == text.encode()
+
+
+def test_damaged_utf_8_stays_utf_8_and_its_other_characters_are_right() -> None:
+    read = file("época 1: média 0.5\n".encode() + b"\xc3\x28 broken\n")
+    assert read.encoding == "utf-8"
+    assert read.lenient_text.startswith("época 1: média")
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "gb18030", "utf-32"])
+def test_a_place_is_right_in_bytes_in_other_encodings(encoding: str) -> None:
+    text = "# não é\nlr = 0.1\n" if encoding == "latin-1" else "# 学习率 损失函数\nlr = 0.1\n"
+    data = text.encode(encoding)
+    read = file(data)
+    at = read.text.index("0.1")
+    source = read.source(at, at + 3)
+    assert source.start is not None
+    assert data[source.start : source.end].decode(read.codec) == "0.1"
+
+
+LINES = st.lists(st.text(st.characters(exclude_characters="\n\r", exclude_categories=["Cs"]), max_size=12), max_size=8)
+
+
+@given(
+    LINES, st.sampled_from(["\n", "\r\n"]), st.booleans(), st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+)
+def test_blocks_are_the_file_in_whole_lines(lines: list[str], end: str, closed: bool, encoding: str) -> None:
+    text = end.join(lines) + (end if closed else "")
+    read = file(text.encode(encoding))
+    if read.encoding != encoding:
+        return
+    for size in (1, 3, 7, 2**20):
+        blocks = list(read.blocks(size))
+        assert b"".join(b.data for b in blocks) == text.encode()
+        assert all(b.data.endswith(b"\n") for b in blocks[:-1])
+        assert [b.ends for b in blocks] == [b.data.count(b"\n") for b in blocks]
+        assert [b.line for b in blocks] == [1 + sum(c.ends for c in blocks[:i]) for i in range(len(blocks))]
+
+
+def test_lone_carriage_returns_end_blocks_where_nothing_else_does() -> None:
+    blocks = list(file(b"10%\r20%\r30%\r").blocks(5))
+    assert b"".join(b.data for b in blocks) == b"10%\r20%\r30%\r"
+    assert {b.line for b in blocks} == {1}
+
+
+def test_a_line_that_does_not_end_is_refused_by_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "LINE_LIMIT", 1000)
+    with pytest.raises(ReadError, match="a line of more than") as caught:
+        list(file(b"a\n" + b"1" * 3000).blocks(100))
+    assert caught.value.line == 2
+
+
+def test_what_is_written_behind_the_first_look_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "log.txt"
+    path.write_bytes(b"a\nb\n")
+    read = File(tmp_path, "log.txt")
+    blocks = read.blocks(2)
+    seen = [next(blocks).data]
+    for _ in range(10):
+        with path.open("ab") as stream:
+            stream.write(b"more\n")
+    seen += [block.data for block in blocks]
+    assert b"".join(seen) == b"a\nb\n"
+    assert read.data == b"a\nb\n"
+
+
+def test_a_file_that_shrinks_has_what_is_left(tmp_path: Path) -> None:
+    path = tmp_path / "log.txt"
+    path.write_bytes(b"a\nb\n" * 100)
+    read = File(tmp_path, "log.txt")
+    assert read.size == 400
+    path.write_bytes(b"a\n")
+    assert [block.data for block in read.blocks()] == [b"a\n"]
+
+
+def test_a_pipe_is_refused_and_not_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "log.txt")
+    for look in (lambda f: f.head, lambda f: f.data, lambda f: f.open(), lambda f: list(f.blocks())):
+        with pytest.raises(ReadError, match="not a regular file"):
+            look(File(tmp_path, "log.txt"))
+
+
+def test_a_line_of_a_long_file_is_found_without_decoding_it_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "LONG", 100)
+    monkeypatch.setattr(files, "BLOCK", 64)
+    read = file("".join(f"line {i}\r\n" for i in range(1, 101)).encode() + b"rest")
+    for number in (1, 100, 50, 2, 101):
+        assert read.line(number) == (f"line {number}" if number < 101 else "rest")
+    assert read.line(500) == ""
+    assert read.find("line 77").line == 77
+    assert read.find("nowhere").line is None
+    assert "lenient_text" not in vars(read)
 
 
 @given(TEXT, TEXT, TEXT, st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]))

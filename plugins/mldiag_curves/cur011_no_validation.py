@@ -10,6 +10,9 @@ from mldiag.api import Curves, Evidence, Finding, Fix, Metrics, NotApplicable, R
 _HELD_OUT = re.compile(
     r"(?:^|[^a-z])(?:val|valid|validation|eval|evaluation|test|dev|heldout|held_out|holdout)(?:$|[^a-z])"
 )
+_WEIGHTS = (
+    ".pt", ".pth", ".ckpt", ".bin", ".safetensors", ".h5", ".keras", ".npy", ".npz", ".onnx", ".gguf", ".msgpack",
+)  # fmt: skip
 _STORE = re.compile(r"tfevents|\.wandb$")
 _LOGS = (".json", ".jsonl", ".csv", ".tsv", ".txt", ".log", ".out")
 # Scores that an evaluation of its own measures: detection, segmentation, ranking, translation, speech, images.
@@ -77,6 +80,8 @@ def no_validation(run: Run, metrics: Metrics, curves: Curves, *, min_points: int
 
 def _may_hold_an_evaluation(unread: Unread) -> bool:
     name = unread.path.lower()
+    if name.endswith(_WEIGHTS):
+        return False
     return unread.known or _STORE.search(name) is not None or (name.endswith(_LOGS) and bool(_HELD_OUT.search(name)))
 
 

@@ -135,6 +135,13 @@ def _as_numpy(data: array[float]) -> NDArray[np.float64]:
     return np.frombuffer(data, dtype=np.float64) if data else np.empty(0)
 
 
+class LogRows(Struct, frozen=True):
+    """How many rows a log has, whatever each of them holds: training and validation may stand in rows of their own."""
+
+    source: Source
+    count: int
+
+
 class Disagreement(Struct, frozen=True):
     """Two files that give different values of one series at the same step.
 
@@ -601,7 +608,8 @@ class Unread(Struct, frozen=True):
 
 
 Artifact = object
-"""What a reader yields: `Series`, `SettingValue`, `Launch`, `PythonSource`, `Unread` or the struct of a `Collection`."""
+"""What readers yield: `Series`, `LogRows`, `SettingValue`, `Launch`, `PythonSource`, `Unread`, or a struct that a
+`Collection` hands out."""
 
 
 def floats(values: Iterable[float]) -> array[float]:

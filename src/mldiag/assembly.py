@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Container, Iterable, Sequence
-from fnmatch import fnmatch
+from collections.abc import Callable, Container, Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from mldiag.alternatives import in_effect
@@ -14,6 +14,7 @@ from mldiag.artifacts import (
     Artifact,
     Flag,
     Launch,
+    LogRows,
     Metrics,
     Option,
     Origin,
@@ -28,9 +29,10 @@ from mldiag.artifacts import (
 )
 from mldiag.errors import ReadError
 from mldiag.files import File, Folder
+from mldiag.merging import Merged, merge
+from mldiag.readers import is_left_by_runs
 from mldiag.run import Run
 from mldiag.suppression import Suppression, suppressions_in
-from mldiag.vocabulary import Vocabulary, series_name
 
 if TYPE_CHECKING:
     from mldiag.plugins import Plugins
@@ -39,14 +41,40 @@ if TYPE_CHECKING:
 _NOT_TRAINING = ("eval", "test", "infer", "generat", "sampl", "predict", "export", "convert", "download", "preproc",
                  "prepare", "plot", "tokeniz", "serve", "demo", "bench")  # fmt: skip
 
-# What runs leave behind in formats that may have no reader: passed over, but not in silence.
-_LEFT_BY_RUNS = (
-    "*tfevents*", "*.wandb", "*.pt", "*.pth", "*.ckpt", "*.safetensors", "*.bin", "*.h5", "*.hdf5", "*.keras", "*.npy",
-    "*.npz", "*.pkl", "*.onnx", "*.gguf", "*.msgpack", "*.db", "*.out", "*.err", "*.ini", "*.env",
-)  # fmt: skip
-
 # What finds a class or function by a name that only the running program knows: it may be any of a module's.
 _LOOKED_UP = frozenset({"__dict__", "getattr", "vars", "import_module", "get_model", "create_model"})
+
+
+class Gathered(Struct):
+    """What was read of some files.
+
+    Attributes:
+        files: paths that were read, with the name of the reader that took each.
+        logged: there are logs among the files, read or left for after training.
+    """
+
+    artifacts: list[Artifact] = field(default_factory=list)
+    files: dict[str, str] = field(default_factory=dict)
+    suppressions: list[Suppression] = field(default_factory=list)
+    logged: bool = False
+
+    @property
+    def tells_of_a_run(self) -> bool:
+        """There is more than configuration and source, which lie beside runs as well."""
+        return self.logged or any(not isinstance(a, SettingValue | PythonSource | Unread) for a in self.artifacts)
+
+    def add(self, other: Gathered) -> None:
+        self.artifacts += other.artifacts
+        self.files |= other.files
+        self.suppressions += other.suppressions
+        self.logged |= other.logged
+
+
+Named = Callable[[str], str | None]
+"""The canonical name of a settings key, None where there is none."""
+
+Shared = dict[tuple[str, str], Gathered]
+"""What files beside several runs hold, by the run's folder above and the path: read once."""
 
 
 def read_run(
@@ -59,34 +87,99 @@ def read_run(
         pre: leave out what exists only once training has begun.
         copies: corrected copies that mldiag itself wrote; they are no part of the run.
     """
+    return assembled(gathered(folder, plugins, pre=pre, copies=copies), folder, label, plugins, name=name, pre=pre)
+
+
+def gathered(
+    folder: Folder, plugins: Plugins, *, pre: bool = False, copies: Iterable[str] = (), shared: Shared | None = None
+) -> Gathered:
+    """What the files of a run root hold, file by file.
+
+    Args:
+        shared: what was read beside other runs, to which this adds.
+    """
     left_out = set(copies)
-    artifacts: list[Artifact] = []
-    taken: dict[str, str] = {}
-    suppressions: list[Suppression] = []
+    whole = Gathered()
     for path in folder.paths:
-        if path not in left_out:
-            file = folder[path]
-            _read_file(file, plugins, pre, artifacts, taken)
-            if path in taken:
-                suppressions += suppressions_in(file)
-    program = _program(artifacts)
+        if path in left_out:
+            continue
+        if shared is None or not path.startswith("../"):
+            whole.add(_read_file(folder[path], plugins, pre))
+            continue
+        key = (posixpath.normpath(posixpath.join(folder.root.as_posix(), path)), path)
+        if key not in shared:
+            shared[key] = _read_file(folder[path], plugins, pre)
+        whole.add(shared[key])
+    return whole
+
+
+def assembled(
+    found: Gathered, folder: Folder, label: str, plugins: Plugins, *, name: str = "", pre: bool = False
+) -> Run:
+    """The run that was read."""
+    program = _program(found.artifacts)
+    merged = Merged() if pre else merge(a for a in found.artifacts if isinstance(a, Series))
     return Run(
         root=folder.root,
         path=label,
         name=name or folder.root.resolve().name,
-        metrics=Metrics(() if pre else _merged(artifacts)),
-        settings=_without_outdated(_settings(artifacts, program, plugins.vocabulary, pre), folder.overlay),
+        metrics=Metrics(merged.series, merged.disagreements),
+        settings=_without_outdated(_settings(found.artifacts, program, plugins.setting, pre), folder.overlay),
         program=program,
-        artifacts=_collected(artifacts),
-        unread=tuple(a for a in artifacts if isinstance(a, Unread)),
-        files=taken,
+        rows={a.source.path: a.count for a in found.artifacts if isinstance(a, LogRows)},
+        artifacts=_collected(found.artifacts),
+        passed_over=merged.passed_over,
+        unread=tuple(a for a in found.artifacts if isinstance(a, Unread)),
+        files=found.files,
         pre=pre,
         facts=plugins.facts,
-        suppressions=tuple(suppressions),
+        suppressions=tuple(found.suppressions),
     )
 
 
-_PLACED = (Series, SettingValue, Launch, PythonSource, Unread)
+def by_program(found: Gathered) -> list[tuple[str, Gathered]]:
+    """Scripts that train different programs, side by side with nothing else of a run: each is a run of its own.
+
+    Where a log or a checkpoint lies beside them, nothing says whose it is: then they stay one run, and settings in
+    which they differ are ambiguous.
+
+    Returns:
+        The name of each run, empty where everything is one, with what is its own.
+    """
+    if found.logged or not all(isinstance(a, SettingValue | PythonSource | Launch | Unread) for a in found.artifacts):
+        return [("", found)]
+    sources = tuple(a for a in found.artifacts if isinstance(a, PythonSource))
+    launches = [a for a in found.artifacts if isinstance(a, Launch) and not _launch_rank(a, sources)[0]]
+    starts = {(launch.source.path, _called(launch, sources)) for launch in launches}
+    if len({program for _, program in starts}) == len({script for script, _ in starts}) == len(starts) > 1:
+        parts = [(script, _only(found, {script, program}, starts)) for script, program in sorted(starts)]
+        for _, part in parts[1:]:  # what could not be read is told once
+            part.artifacts = [a for a in part.artifacts if not isinstance(a, Unread)]
+        return parts
+    return [("", found)]
+
+
+def _called(launch: Launch, sources: Sequence[PythonSource]) -> str:
+    source = _source_of(launch, sources)
+    return source.path if source else launch.path
+
+
+def _only(found: Gathered, own: set[str], starts: set[tuple[str, str]]) -> Gathered:
+    """Without the other scripts and their programs."""
+    others = {path for start in starts for path in start} - own
+    return Gathered(
+        [a for a in found.artifacts if _path(a) not in others],
+        {path: reader for path, reader in found.files.items() if path not in others},
+        [s for s in found.suppressions if s.source.path not in others],
+    )
+
+
+def _path(artifact: Artifact) -> str | None:
+    source = getattr(artifact, "source", None)
+    return getattr(artifact, "path", None) if source is None else source.path
+
+
+_PLACED = (LogRows, Series, SettingValue, Launch, PythonSource, Unread)
 
 
 def _collected(artifacts: Iterable[Artifact]) -> dict[type, tuple[Artifact, ...]]:
@@ -98,40 +191,33 @@ def _collected(artifacts: Iterable[Artifact]) -> dict[type, tuple[Artifact, ...]
     return {kind: tuple(items) for kind, items in found.items()}
 
 
-def _read_file(file: File, plugins: Plugins, pre: bool, artifacts: list[Artifact], taken: dict[str, str]) -> None:
-    candidates = sorted((r for r in plugins.readers if r.takes(file.path)), key=lambda r: (-r.priority, r.name))
+def _read_file(file: File, plugins: Plugins, pre: bool) -> Gathered:
+    candidates = plugins.candidates(file.path)
     if not candidates:
-        if not pre and any(fnmatch(file.name.lower(), pattern) for pattern in _LEFT_BY_RUNS):
-            artifacts.append(Unread(file.path, "no reader takes files of this format", known=False))
-        return
+        unread = not pre and is_left_by_runs(file.name)
+        return Gathered([Unread(file.path, "no reader takes files of this format", known=False)] if unread else [])
+    post = any(r.post for r in candidates)
+    found = Gathered()
     try:
         chosen = next((r for r in candidates if r.matches(file)), None)
         if chosen is None:
             # With `--stage pre` a reader for what training writes may be the only one: then the file is not missed.
-            if not (pre and any(r.post for r in candidates)):
-                artifacts.append(Unread(file.path, "no reader knows what is in it", known=False))
-            return
+            if not (pre and post):
+                found.artifacts.append(Unread(file.path, "no reader knows what is in it", known=False))
+            return found
         if pre and chosen.post:
-            return
-        taken[file.path] = chosen.name
-        artifacts.extend(chosen.read(file))
+            found.logged = True
+            return found
+        found.files[file.path] = chosen.name
+        found.artifacts.extend(chosen.read(file))
     except ReadError as error:
-        artifacts.append(Unread(file.path, error.reason, line=error.line, partial=error.partial))
+        found.artifacts.append(Unread(file.path, error.reason, line=error.line, partial=error.partial))
     except Exception as error:  # a defect of a reader, perhaps a plugin's, must cost this file only
         reason = f"its reader broke, which is no fault of the file: {type(error).__name__}: {error}"
-        artifacts.append(Unread(file.path, " ".join(reason.split())))
-
-
-def _merged(artifacts: Iterable[Artifact]) -> tuple[Series, ...]:
-    """One series per canonical name: the longest, the first read among equals."""
-    best: dict[str, Series] = {}
-    for series in artifacts:
-        if isinstance(series, Series):
-            named = series if series.name else replace(series, name=series_name(series.raw_name))
-            known = best.get(named.name)
-            if known is None or len(named) > len(known):
-                best[named.name] = named
-    return tuple(best.values())
+        found.artifacts.append(Unread(file.path, " ".join(reason.split())))
+    if file.path in found.files:
+        found.suppressions += suppressions_in(file)
+    return found
 
 
 def _program(artifacts: Sequence[Artifact]) -> Program:
@@ -183,9 +269,9 @@ def _source_of(launch: Launch, sources: Sequence[PythonSource]) -> PythonSource 
     return same[0] if len(same) == 1 else None
 
 
-def _settings(artifacts: Sequence[Artifact], program: Program, vocabulary: Vocabulary, pre: bool) -> Settings:
+def _settings(artifacts: Sequence[Artifact], program: Program, setting_name: Named, pre: bool) -> Settings:
     found = [
-        replace(a, name=vocabulary.setting(a.name) or a.name)
+        a if (name := setting_name(a.name)) in (None, a.name) else replace(a, name=name)
         for a in artifacts
         if isinstance(a, SettingValue) and not (pre and _recorded(a))
     ]
@@ -197,9 +283,9 @@ def _settings(artifacts: Sequence[Artifact], program: Program, vocabulary: Vocab
             for other in program.other_launches
             if _launch_rank(other, program.sources) == _launch_rank(program.launch, program.sources)
         ]
-        values = {v.name: v for v in _flag_values(program.launch, program.main, vocabulary)}
+        values = {v.name: v for v in _flag_values(program.launch, program.main, setting_name)}
         for rival in rivals:
-            for value in _flag_values(rival, _source_of(rival, program.sources), vocabulary):
+            for value in _flag_values(rival, _source_of(rival, program.sources), setting_name):
                 known = values.get(value.name)
                 if known is not None and known.value != value.value:
                     ambiguous[value.name] = (
@@ -209,7 +295,7 @@ def _settings(artifacts: Sequence[Artifact], program: Program, vocabulary: Vocab
         found += values.values()
     for source in program.sources:
         if source is program.main or program.main is None or not source.options:
-            found += _default_values(source, vocabulary)
+            found += _default_values(source, setting_name)
     kept, undecided = in_effect(found, [program.launch, *rivals] if program.launch else ())
     return Settings(tuple(kept), undecided | ambiguous)
 
@@ -225,13 +311,13 @@ def _recorded(value: SettingValue) -> bool:
     return value.record or value.role is Role.LOG
 
 
-def _flag_values(launch: Launch, source: PythonSource | None, vocabulary: Vocabulary) -> list[SettingValue]:
+def _flag_values(launch: Launch, source: PythonSource | None, setting_name: Named) -> list[SettingValue]:
     users: dict[tuple[str, int | None], list[str]] = {}
     named: list[tuple[str, Flag, Option | None]] = []
     for flag in launch.flags:
         option = option_for(source, flag.name) if source else None
         raw = option.name if option else flag.name.lstrip("-+").replace("-", "_")
-        name = vocabulary.setting(raw) or vocabulary.setting(flag.name.lstrip("-+")) or raw
+        name = setting_name(raw) or setting_name(flag.name.lstrip("-+")) or raw
         named.append((name, flag, option))
         users.setdefault((flag.source.path, flag.source.start), []).append(name)
     values = []
@@ -248,10 +334,10 @@ def _flag_values(launch: Launch, source: PythonSource | None, vocabulary: Vocabu
     return values
 
 
-def _default_values(source: PythonSource, vocabulary: Vocabulary) -> list[SettingValue]:
+def _default_values(source: PythonSource, setting_name: Named) -> list[SettingValue]:
     return [
         SettingValue(
-            vocabulary.setting(o.name) or o.name,
+            setting_name(o.name) or o.name,
             o.default,
             Role.DEFAULT,
             o.source,

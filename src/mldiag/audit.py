@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 
 from msgspec import Struct, field
 
 from mldiag import settings
-from mldiag.artifacts import Launch
-from mldiag.assembly import read_run
+from mldiag.artifacts import Launch, SettingValue, Unread
+from mldiag.assembly import Gathered, Shared, assembled, by_program, gathered
 from mldiag.discovery import SCRIPTS, Root, discover
 from mldiag.engine import apply_rules
 from mldiag.errors import MldiagError, ReadError
-from mldiag.files import Folder
-from mldiag.journal import copies_in
+from mldiag.files import File, Folder
+from mldiag.journal import FOLDER as JOURNAL, copies_in
 from mldiag.plugins import Plugins
 from mldiag.report import Report, RunReport
 from mldiag.run import Run
@@ -43,16 +45,14 @@ def read_runs(request: Request, plugins: Plugins, problems: list[str]) -> Iterat
     """Reads the runs at the requested paths; what cannot be worked on becomes a line of `problems`."""
     seen: set[tuple[Path, str]] = set()
     for path in request.paths:
+        reading = _Reading(path, request, plugins)
         try:
-            for root in discover(path, plugins.takes, problems):
+            for root in discover(path, plugins.takes, problems, reading.members):
                 # A run that two of the paths lead to is one run.
-                own = (root.folder.resolve(), root.name)
-                if own in seen:
-                    continue
-                seen.add(own)
-                copies = copies_in(root.folder, root.files, path) if path.is_dir() else ()
-                if not set(root.files) <= set(copies):
-                    yield _read(root, request, plugins, copies)
+                own = (root.folder, root.name)
+                if own not in seen:
+                    seen.add(own)
+                    yield from reading.runs(root)
         except MldiagError as error:
             problems.append(str(error))
 
@@ -71,8 +71,9 @@ def audit(request: Request, plugins: Plugins) -> Report:
     reports: list[RunReport] = []
     if not rules:
         problems.append("no rule is loaded; is mldiag installed with its plugins? (`mldiag plugins`)")
+    configs = _Configs(request, plugins)
     for run in read_runs(request, plugins, problems):
-        config = _config(run.root, request, plugins)
+        config = configs.of(run.root)
         chosen = config.chosen(rules, run.path, run.root)
         if run.empty and not run.unread:
             problems.append(f"{run.path}: no run found: its files hold no metrics, settings, source or samples")
@@ -83,23 +84,107 @@ def audit(request: Request, plugins: Plugins) -> Report:
     return Report(tuple(reports), tuple(problems), time.perf_counter() - started, __version__, tuple(rules))
 
 
-def _config(root: Path, request: Request, plugins: Plugins) -> Config:
-    config = settings.find(root).with_choice(request.select, request.ignore)
-    config.check(plugins.rules.values())
-    return config
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a folder that may not be entered, which the audit tells
+        return False
 
 
-def _read(root: Root, request: Request, plugins: Plugins, copies: Iterable[str]) -> Run:
-    base = root.folder.resolve()
-    files = root.files
-    single = len(files) == 1 and root.name == files[0]
-    if single and root.name.endswith(SCRIPTS):
-        files = (*files, *_companions(root, plugins))
-    # A run inside this one, or a file beside a single one, is not its own.
-    below = {p.relative_to(base).as_posix(): c for p, c in request.overlay.items() if p.is_relative_to(base)}
-    overlay = {name: below[name] for name in files if name in below}
-    folder = Folder(root.folder, files, overlay)
-    return read_run(folder, root.label, plugins, name=root.name, pre=request.pre, copies=copies)
+class _Configs:
+    """The configuration that holds for each run. Thousands of runs lie in few folders, so it is found by folder."""
+
+    def __init__(self, request: Request, plugins: Plugins) -> None:
+        self._request = request
+        self._rules = list(plugins.rules.values())
+        self._known: dict[Path, Config] = {}
+
+    def of(self, folder: Path) -> Config:
+        if folder not in self._known:
+            own = any(_is_file(folder / name) for name in ("mldiag.toml", "pyproject.toml"))
+            inherits = not own and folder.parent != folder
+            self._known[folder] = self.of(folder.parent) if inherits else self._found(folder)
+        return self._known[folder]
+
+    def _found(self, folder: Path) -> Config:
+        config = settings.find(folder).with_choice(self._request.select, self._request.ignore)
+        config.check(self._rules)
+        return config
+
+
+class _Reading:
+    """Reads the runs below one requested path."""
+
+    def __init__(self, path: Path, request: Request, plugins: Plugins) -> None:
+        self._path = path
+        self._request = request
+        self._plugins = plugins
+        self._shared: Shared = {}
+        self._journals: dict[str, bool] = {}
+
+    @cached_property
+    def _is_folder(self) -> bool:
+        return self._path.is_dir()
+
+    def members(self, folder: Path, file: str) -> tuple[str, ...]:
+        """The runs in a file."""
+        return self._plugins.members(File(folder, file))
+
+    def runs(self, root: Root) -> Iterator[Run]:
+        """The run of a root; none where the folder holds nothing of a run, or corrected copies only."""
+        copies = copies_in(root.folder, root.files, self._path) if self._has_copies(root) else ()
+        if set(root.files) <= set(copies):
+            return
+        files = root.files
+        single = len(files) == 1 and root.name == files[0]
+        if single and root.name.endswith(SCRIPTS):
+            files = (*files, *_companions(root, self._plugins))
+        folder = Folder(root.folder, files, self._overlay(root, files), root.member)
+        pre = self._request.pre
+        found = gathered(folder, self._plugins, pre=pre, copies=copies, shared=self._shared)
+        if not (root.certain or found.tells_of_a_run):
+            return
+        found.artifacts += [Unread(path, reason, known=False) for path, reason in root.left_out]
+        own = _run_name(root, found) or root.name
+        for name, part in by_program(found):
+            yield assembled(part, folder, root.label, self._plugins, name=name or own, pre=pre)
+
+    def _overlay(self, root: Root, files: Iterable[str]) -> Mapping[str, bytes]:
+        """What a fix that is being tried puts in place of the run's files."""
+        if not self._request.overlay:
+            return {}
+        below = {
+            p.relative_to(root.folder).as_posix(): content
+            for p, content in self._request.overlay.items()
+            if p.is_relative_to(root.folder)
+        }
+        # A run inside this one, or a file beside a single one, is not its own.
+        return {name: below[name] for name in files if name in below}
+
+    def _has_copies(self, root: Root) -> bool:
+        if not self._is_folder:
+            return False
+        base = str(root.folder)
+        inner = {name.rpartition("/")[0] for name in root.files}
+        return any(self._has_journal(f"{base}/{folder}" if folder else base) for folder in inner | {""})
+
+    def _has_journal(self, folder: str) -> bool:
+        """Whether a journal of written fixes lies in a folder or above it."""
+        if folder not in self._journals:
+            above = folder.rpartition("/")[0]
+            self._journals[folder] = os.path.lexists(f"{folder}/{JOURNAL}") or (
+                above != folder and self._has_journal(above)
+            )
+        return self._journals[folder]
+
+
+def _run_name(root: Root, found: Gathered) -> str | None:
+    """What the user called a run that MLflow knows by an id."""
+    if not root.member and "meta.yaml" not in root.files:
+        return None
+    keys = ("mlflow.run_name", "mlflow.runName")
+    names = (a.value for a in found.artifacts if isinstance(a, SettingValue) and a.name in keys)
+    return next((name for name in names if isinstance(name, str) and name), None)
 
 
 def _companions(root: Root, plugins: Plugins) -> Iterable[str]:
@@ -107,9 +192,7 @@ def _companions(root: Root, plugins: Plugins) -> Iterable[str]:
     folder = Folder(root.folder, root.files)
     file = folder[root.files[0]]
     found: dict[str, None] = {}
-    for reader in plugins.readers:
-        if not reader.takes(file.path):
-            continue
+    for reader in plugins.candidates(file.path):
         try:
             launches = [a for a in reader.read(file) if isinstance(a, Launch)]
         except ReadError:

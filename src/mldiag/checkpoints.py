@@ -15,10 +15,14 @@ class Tensor(Struct, frozen=True):
     """One stored tensor.
 
     Attributes:
+        name: as stored; keys of nested containers are joined with `/`, since the keys themselves hold dots
+            (`model/encoder.weight`, `params/Dense_0/kernel`). Empty for a file that is one unnamed array.
         dtype: in the spelling of NumPy and PyTorch (`float32`, `bfloat16`, `int64`); quantised blocks keep the format's
-            own name (`q8_0`).
-        offset, size: where its bytes lie in the file and how many they are; None where the header does not say, or
-            they lie in another file or a compressed member.
+            own name (`q8_0`), and so do types that neither library has (`object`, `string`).
+        offset, size: where its bytes lie in the file and how many they span; None where the header does not say, or
+            where they are compressed or in pieces. Tensors that share memory have the same offset.
+        path: the file they lie in, relative to the run's root; None where it is the checkpoint's own.
+        strides: in elements, where the values do not lie in C order; None where they do.
     """
 
     name: str
@@ -26,6 +30,8 @@ class Tensor(Struct, frozen=True):
     dtype: str
     offset: int | None = None
     size: int | None = None
+    path: str | None = None
+    strides: tuple[int, ...] | None = None
 
     @property
     def count(self) -> int:
@@ -37,15 +43,19 @@ class Checkpoint(Struct, frozen=True, dict=True):
     """One file, or one set of files, of weights.
 
     Attributes:
-        format: `safetensors`, `pytorch`, `numpy`, `gguf`, `hdf5`, `onnx`, `tensorflow`, `flax`.
-        metadata: scalars that the header holds beside the tensors (`step`, `epoch`, `format`, hyperparameters).
-        source: the file.
+        format: `safetensors`, `pytorch`, `numpy`, `gguf`, `hdf5`, `keras`, `onnx`, `tensorflow`, `flax`.
+        metadata: scalars, and short lists of them, that the header holds beside the tensors (`step`, `epoch`,
+            `hyper_parameters.lr`), nested keys joined with dots.
+        source: the file; of a set, its index.
+        calls: what loading a pickle would import and call beyond rebuilding tensors (`package.module.Name`); it was
+            not called here.
     """
 
     format: str
     tensors: tuple[Tensor, ...]
     source: Source
-    metadata: Mapping[str, Scalar] = field(default_factory=dict)
+    metadata: Mapping[str, Scalar | tuple[Scalar, ...]] = field(default_factory=dict)
+    calls: tuple[str, ...] = ()
 
     @property
     def path(self) -> str:

@@ -44,7 +44,7 @@ def _painted(line: bytes, header: bool, screen: Screen) -> str:
 
 def _lines(content: bytes) -> list[bytes]:
     encoding = File(Path(), "", content).encoding
-    if encoding.startswith("utf-16"):
+    if encoding.startswith(("utf-16", "utf-32")):
         content = content.decode(encoding, "replace").encode()
     # Only a line feed ends a line for patch; bytes.splitlines would also split at a lone carriage return.
     *whole, last = content.split(b"\n")

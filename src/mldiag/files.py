@@ -5,6 +5,9 @@ from __future__ import annotations
 import codecs
 import io
 import json
+import re
+import stat
+import sys
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from functools import cached_property
@@ -24,14 +27,36 @@ LINE_LIMIT = 16 * 2**20
 BLOCK = 2**20
 """Bytes of a block: large enough that the work per block does not count, small enough that it stays in the cache."""
 
-_BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+LONG = 8 * 2**20
+"""Bytes above which one line is looked up in the file instead of in the decoded whole: 20 ms of scanning at most, where
+the text and the starts of its lines would be kept at several times the file's size."""
+
+# UTF-32 before UTF-16, whose mark its own begins with.
+_BOMS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_MARKLESS = {"utf-8-sig": "utf-8", "utf-16": "utf-16-le", "utf-32": "utf-32-le"}
+_NOT_ASCII = re.compile("[^\\0-\\x7f]")
+_HIGH_BYTES = bytes(range(0x80, 0x100))
+_CHINESE_WORD = re.compile(rb"[\x80-\xff]{4,}")
+# What no text has: control characters but white space, backspace, bell and escape (progress bars, colours), and 0xff,
+# which is filling in binary data and in Latin-1 a letter that hardly any word has.
+_BINARY = re.compile(rb"[\x00-\x06\x0e-\x1a\x1c-\x1f\xff]")
 
 
 class Block(NamedTuple):
-    """Whole lines of a file in UTF-8, without byte-order mark; `line` is the 1-based number of the first of them."""
+    """Whole lines of a file in UTF-8, without byte-order mark.
+
+    `line` is the 1-based number of the first of them, `ends` how many line feeds there are.
+    """
 
     data: bytes
     line: int
+    ends: int
 
 
 class File:
@@ -49,6 +74,7 @@ class File:
         self.path = path
         self.member = member
         self._content = content
+        self._kept = Block(b"", 1, 0)
 
     @property
     def name(self) -> str:
@@ -56,24 +82,27 @@ class File:
 
     @cached_property
     def size(self) -> int:
-        """Bytes. Raises `ReadError` when the file cannot be reached."""
+        """Bytes, when it was first asked for: what a growing file gains later is not read.
+
+        Raises:
+            ReadError: the file cannot be reached or is none (a pipe, a device).
+        """
         if self._content is not None:
             return len(self._content)
         try:
-            return (self.root / self.path).stat().st_size
+            found = (self.root / self.path).stat()
         except OSError as error:
             raise _unreachable(error) from error
+        if not stat.S_ISREG(found.st_mode):
+            raise ReadError(
+                f"cannot be read: {'is a directory' if stat.S_ISDIR(found.st_mode) else 'not a regular file'}"
+            )
+        return found.st_size
 
     @cached_property
     def head(self) -> bytes:
         """The first 64 KiB."""
-        if self._content is not None:
-            return _no_pointer(self._content[:65536])
-        try:
-            with (self.root / self.path).open("rb") as stream:
-                return _no_pointer(stream.read(65536))
-        except OSError as error:
-            raise _unreachable(error) from error
+        return _no_pointer(self._first(65536))
 
     @cached_property
     def data(self) -> bytes:
@@ -84,18 +113,24 @@ class File:
             )
         if self._content is not None:
             return _no_pointer(self._content)
-        try:
-            data = _no_pointer((self.root / self.path).read_bytes())
-        except OSError as error:
-            raise _unreachable(error) from error
+        data = _no_pointer(self._first(self.size))
         if len(data) > LINE_LIMIT:
             _refuse_long_lines(data)
         return data
+
+    def _first(self, count: int) -> bytes:
+        count = min(count, self.size)
+        try:
+            with self.open() as stream:
+                return stream.read(count)
+        except OSError as error:
+            raise _unreachable(error) from error
 
     def open(self) -> BinaryIO:
         """The content as a binary stream, for formats that are read piece by piece."""
         if self._content is not None:
             return io.BytesIO(self._content)
+        _ = self.size  # refuses what would block or never end
         try:
             return (self.root / self.path).open("rb")
         except OSError as error:
@@ -104,53 +139,74 @@ class File:
     def blocks(self, size: int = BLOCK) -> Iterator[Block]:
         """The content in blocks of whole lines, never all at once: for logs of any length.
 
-        Bytes that are no text in the file's encoding are kept as they are where the encoding is UTF-8, else U+FFFD. A
-        lone carriage return ends a line only where a block has no other line end; it does not count as a line.
+        What stands behind the size at the first look is not read, so a file that is written meanwhile has an end. Bytes
+        that are no text in the file's encoding are kept as they are where the encoding is UTF-8, else U+FFFD. A lone
+        carriage return ends a line only where a block has no other line end; it does not count as a line.
 
         Raises:
             ReadError: the file cannot be read, or a line is longer than `LINE_LIMIT`.
         """
         _no_pointer(self.head)
-        number, rest = 1, b""
-        with self.open() as stream:
-            for piece in self._pieces(stream, size):
-                data = rest + piece
-                cut = data.rfind(b"\n") + 1 or data.rfind(b"\r") + 1
-                if not cut and len(data) > LINE_LIMIT:
+        number, held, length = 1, [b""], 0
+        for piece in self._pieces(size):
+            # A carriage return at the very end may be the first half of a line end.
+            cut = piece.rfind(b"\n") + 1 or piece.rfind(b"\r", 0, -1) + 1
+            if not cut:
+                held.append(piece)
+                length += len(piece)
+                if length > LINE_LIMIT:
                     raise ReadError(f"a line of more than the {LINE_LIMIT / 1e6:,.0f} MB that are read", line=number)
-                block, rest = data[:cut], data[cut:]
-                if block:
-                    yield Block(block, number)
-                    number += block.count(b"\n")
-        if rest:
-            yield Block(rest, number)
+                continue
+            block = b"".join((*held, memoryview(piece)[:cut]))
+            held, length = [piece[cut:]], len(piece) - cut
+            ends = line_feeds(block)
+            self._kept = Block(block, number, ends)
+            yield self._kept
+            number += ends
+        if rest := b"".join(held):
+            yield Block(rest, number, 0)
 
-    def _pieces(self, stream: BinaryIO, size: int) -> Iterator[bytes]:
-        if self.encoding.startswith("utf-8"):
-            first = stream.read(size)
-            yield first.removeprefix(codecs.BOM_UTF8)
-            while piece := stream.read(size):
-                yield piece
-            return
-        decoder = codecs.getincrementaldecoder(self.encoding)(errors="replace")
-        while piece := stream.read(size):
-            yield decoder.decode(piece).encode()
-        yield decoder.decode(b"", final=True).encode()
+    def _pieces(self, size: int) -> Iterator[bytes]:
+        """The content in UTF-8, up to the size at the first look."""
+        plain = self.encoding.startswith("utf-8")
+        decoder = None if plain else codecs.getincrementaldecoder(self.encoding)(errors="replace")
+        head, left = self.head, self.size
+        try:
+            with self.open() as stream:
+                if plain and head.startswith(codecs.BOM_UTF8):
+                    left -= len(stream.read(len(codecs.BOM_UTF8)))
+                while left > 0 and (piece := stream.read(min(size, left))):
+                    left -= len(piece)
+                    yield piece if decoder is None else decoder.decode(piece).encode()
+        except OSError as error:
+            raise _unreachable(error) from error
+        if decoder is not None:
+            yield decoder.decode(b"", final=True).encode()
 
     @cached_property
     def encoding(self) -> str:
-        """The encoding the bytes are in: by byte-order mark, by UTF-16's pattern of zero bytes, else UTF-8."""
-        head = self.head[:4096]
+        """The encoding the bytes are in, a codec of Python.
+
+        By byte-order mark; by the pattern of zero bytes of UTF-16 and UTF-32; else UTF-8, unless the head is no UTF-8:
+        then GB18030 where it decodes and most of what is not ASCII stands in runs of four bytes and more, as Chinese
+        words do, or Latin-1, in which every byte is a character. UTF-8 with damage, as of a log that two processes
+        write, stays UTF-8: more of its characters are whole than broken. So do bytes that are no text at all.
+        """
+        head = self.head
         for bom, name in _BOMS:
             if head.startswith(bom):
                 return name
-        if len(head) >= 4 and b"\0" in head:
-            even, odd = head[0::2].count(0), head[1::2].count(0)
-            if odd > 0.7 * len(head) / 2 and even < odd / 10:
-                return "utf-16-le"
-            if even > 0.7 * len(head) / 2 and odd < even / 10:
-                return "utf-16-be"
-        return "utf-8"
+        if b"\0" in head[:4096]:
+            return _by_zeros(head[:4096])
+        whole = self.size <= min(BLOCK, DOCUMENT_LIMIT)
+        return _without_zeros(self.data if whole else head, cut=not whole)
+
+    @property
+    def codec(self) -> str:
+        """The encoding of a part of the file, which has no byte-order mark of its own."""
+        if self.encoding in ("utf-16", "utf-32") and self.head.startswith((codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)):
+            return f"{self.encoding}-be"
+        return _MARKLESS.get(self.encoding, self.encoding)
 
     @cached_property
     def text(self) -> str:
@@ -204,19 +260,39 @@ class File:
 
     def line(self, number: int) -> str:
         """A 1-based line without its end; empty behind the last: some parsers count a lone CR as well."""
+        if self._is_streamed:
+            block = self._block_with(number)
+            lines = block.data.split(b"\n")
+            at = number - block.line
+            return lines[at].decode(errors="replace").rstrip("\r") if at < len(lines) else ""
         text, starts = self.lenient_text, self._line_starts
         if number > len(starts):
             return ""
         end = starts[number] if number < len(starts) else len(text)
         return text[starts[number - 1] : end].rstrip("\r\n")
 
+    @property
+    def _is_streamed(self) -> bool:
+        """Whether the file is long and nothing has decoded the whole of it."""
+        return self.size > LONG and "lenient_text" not in self.__dict__
+
+    def _block_with(self, number: int) -> Block:
+        """The block with a line, else the last. It is kept: the places in a file tend to lie close together."""
+        kept = self._kept
+        if not kept.line <= number < kept.line + kept.ends:
+            for kept in self.blocks():
+                if number < kept.line + kept.ends:
+                    break
+            self._kept = kept
+        return kept
+
     def byte_offset(self, index: int) -> int:
         """Byte offset in the file of a character index in `text`."""
         text = self.lenient_text
-        mark = 3 if self.encoding == "utf-8-sig" else 2 if self.encoding == "utf-16" else 0
-        if self.encoding.startswith("utf-8"):
-            return mark + (index if text.isascii() else len(text[:index].encode()))
-        return mark + len(text[:index].encode("utf-16-le"))
+        mark = {"utf-8-sig": 3, "utf-16": 2, "utf-32": 4}.get(self.encoding, 0)
+        if self.codec in ("utf-8", "latin-1") and text.isascii():
+            return mark + index
+        return mark + len(text[:index].encode(self.codec))
 
     def source(self, start: int, end: int | None = None, *, key: str | None = None) -> Source:
         """The place of the characters `[start, end)` of `text`, with line, column, byte span and excerpt."""
@@ -239,6 +315,13 @@ class File:
 
     def find(self, needle: str, *, key: str | None = None) -> Source:
         """The place where `needle` first occurs, else the file: a cheap line number for a JSON key."""
+        if self._is_streamed:
+            wanted = needle.encode()
+            for block in self.blocks():
+                if (at := block.data.find(wanted)) >= 0:
+                    self._kept = block
+                    return self.at(block.line + block.data.count(b"\n", 0, at), key=key)
+            return self.at(key=key)
         at = self.lenient_text.find(needle)
         if at < 0:
             return self.at(key=key)
@@ -259,6 +342,50 @@ class Folder:
 
     def __getitem__(self, path: str) -> File:
         return File(self.root, path, self.overlay.get(path), self._member)
+
+
+def _by_zeros(head: bytes) -> str:
+    count = len(head) // 4
+    zeros = [head[i::4].count(0) for i in range(4)]
+    if count and min(zeros[2:]) > 0.9 * count and zeros[0] < count / 10:
+        return "utf-32-le"
+    if count and min(zeros[:2]) > 0.9 * count and zeros[3] < count / 10:
+        return "utf-32-be"
+    even, odd = zeros[0] + zeros[2], zeros[1] + zeros[3]
+    if count and odd > 0.7 * len(head) / 2 and even < odd / 10:
+        return "utf-16-le"
+    if count and even > 0.7 * len(head) / 2 and odd < even / 10:
+        return "utf-16-be"
+    return "utf-8"
+
+
+def _without_zeros(data: bytes, *, cut: bool) -> str:
+    if data.isascii() or _decodes(data, "utf-8", cut=cut):
+        return "utf-8"
+    text = data.decode(errors="replace")
+    broken = text.count("\ufffd")
+    whole = sum(1 for _ in _NOT_ASCII.finditer(text)) - broken
+    if whole > broken or _BINARY.search(data):
+        return "utf-8"
+    # Chinese words are several characters of two bytes; an accented letter stands alone or in pairs.
+    high = len(data) - len(data.translate(None, _HIGH_BYTES))
+    in_words = sum(map(len, _CHINESE_WORD.findall(data)))
+    return "gb18030" if 2 * in_words > high and _decodes(data, "gb18030", cut=cut) else "latin-1"
+
+
+def _decodes(data: bytes, codec: str, *, cut: bool) -> bool:
+    try:
+        codecs.getincrementaldecoder(codec)().decode(data, final=not cut)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def line_feeds(data: bytes) -> int:
+    """How many there are."""
+    # numpy counts ten times as fast, but is not worth its import for this alone.
+    np = sys.modules.get("numpy") if len(data) > BLOCK // 2 else None
+    return data.count(b"\n") if np is None else int(np.count_nonzero(np.frombuffer(data, np.uint8) == 10))
 
 
 def _refuse_long_lines(data: bytes) -> None:

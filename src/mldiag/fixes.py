@@ -6,7 +6,6 @@ Nothing is written here. `settle` works on copies of the files in memory; `place
 
 from __future__ import annotations
 
-import codecs
 import hashlib
 import os.path
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -180,7 +179,7 @@ def apply_edits(edits: Iterable[Edit], folder: Folder) -> dict[str, bytes]:
 
 
 def _edited(file: File, edits: Iterable[Edit]) -> bytes:
-    data, codec = _content(file), _codec(file)
+    data, codec = _content(file), file.codec
     pieces, at = [], 0
     for edit in sorted(edits, key=lambda e: (e.start, e.end)):
         if not 0 <= edit.start <= edit.end <= len(data) or data[edit.start : edit.end] != edit.old.encode(codec):
@@ -197,10 +196,3 @@ def _content(file: File) -> bytes:
         return file.data
     except ReadError as error:
         raise FixError(f"{file.root / file.path}: {error}") from error
-
-
-def _codec(file: File) -> str:
-    """The encoding of a part of the file, which has no byte-order mark of its own."""
-    if file.encoding == "utf-16":
-        return "utf-16-be" if file.head.startswith(codecs.BOM_UTF16_BE) else "utf-16-le"
-    return "utf-8" if file.encoding == "utf-8-sig" else file.encoding

@@ -23,13 +23,17 @@ def parts_of(package: str, wanted: Callable[[object], bool]) -> Iterator[Any]:
 
 
 def modules_of(package: str) -> Iterator[types.ModuleType]:
-    """The direct modules of a package, imported, in the order of their names; a module that is no package itself."""
+    """The direct modules of a package, imported, in the order of their names; a module that is no package itself.
+
+    Private ones (`_x.py`) are left to the modules that need them, when they need them.
+    """
     parent = importlib.import_module(package)
     if not hasattr(parent, "__path__"):
         yield parent
         return
     for info in sorted(pkgutil.iter_modules(parent.__path__), key=lambda i: i.name):
-        yield importlib.import_module(f"{package}.{info.name}")
+        if not info.name.startswith("_"):
+            yield importlib.import_module(f"{package}.{info.name}")
 
 
 def rules_in(package: str, family: str | None = None) -> list[Rule]:

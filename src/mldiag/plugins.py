@@ -10,7 +10,7 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,13 +20,15 @@ from msgspec import Struct, field
 from mldiag import hooks
 from mldiag.errors import MldiagError, nearest
 from mldiag.facts import Fact
+from mldiag.files import File
 from mldiag.installed import entry_points
-from mldiag.readers import Reader
+from mldiag.readers import Choice, Reader
 from mldiag.reporters import Reporter
 from mldiag.rules import Rule, rules_of
 from mldiag.vocabulary import Vocabulary
 
 GROUP = "mldiag"
+_KEYS_KEPT = 8192
 _T = TypeVar("_T")
 
 
@@ -55,6 +57,8 @@ class Plugins(Struct):
     vocabulary: Vocabulary = field(default_factory=Vocabulary)
     loaded: list[Loaded] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
+    _choice: Choice | None = None
+    _setting: Callable[[str], str | None] | None = None
 
     def rule(self, wanted: str) -> Rule:
         """The rule of a code or name, in any case.
@@ -69,9 +73,32 @@ class Plugins(Struct):
         hint = nearest(wanted.lower(), words) or "; `mldiag rules` lists them all"
         raise MldiagError(f"no rule {wanted!r}{hint}")
 
-    def takes(self, name: str) -> bool:
-        """Whether any reader reads files of a name."""
-        return any(reader.takes(name) for reader in self.readers)
+    def candidates(self, path: str) -> tuple[Reader, ...]:
+        """The readers whose patterns fit a path, in the order in which they are asked."""
+        if self._choice is None:
+            self._choice = Choice(self.readers)
+        return self._choice(path)
+
+    def setting(self, key: str) -> str | None:
+        """The canonical name of a settings key; kept, since thousands of runs have the same keys."""
+        if self._setting is None:
+            self._setting = lru_cache(_KEYS_KEPT)(self.vocabulary.setting)
+        return self._setting(key)
+
+    def takes(self, path: str) -> bool:
+        """Whether any reader reads files of such a path."""
+        return bool(self.candidates(path))
+
+    def members(self, file: File) -> tuple[str, ...]:
+        """The runs in a file that may hold several; empty where it is of another kind or cannot be read."""
+        candidates = self.candidates(file.path)
+        if not any(reader.members for reader in candidates):
+            return ()
+        try:
+            chosen = next((reader for reader in candidates if reader.matches(file)), None)
+            return tuple(chosen.members(file)) if chosen and chosen.members else ()
+        except Exception:  # told, with its reason, when the file is read
+            return ()
 
 
 def load(rule_folders: Iterable[Path] = ()) -> Plugins:
@@ -122,6 +149,7 @@ def _register(plugins: Plugins, manager: pluggy.PluginManager, name: str, load: 
         "readers": len(offered["readers"]),
     }
     plugins.readers += offered["readers"]
+    plugins._choice = plugins._setting = None
     plugins.vocabulary = plugins.vocabulary.extended(words)
     plugins.loaded.append(Loaded(name, getattr(plugin, "__file__", None) or repr(plugin), **counts))
 

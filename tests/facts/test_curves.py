@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from hypothesis import given, strategies as st
 
 from mldiag.artifacts import Metrics, Series, Source, floats
-from mldiag.facts.curves import Curves, launches, prepared
+from mldiag.facts.curves import Curves, is_bounded_score, launches, prepared
 
 NAN = math.nan
 
@@ -110,3 +110,8 @@ def test_preference_tuning_is_no_reinforcement_learning() -> None:
 def test_a_discriminator_tells_adversarial_training() -> None:
     assert Curves(Metrics((series([1.0], "train/loss/d"), series([1.0], "train/loss/g")))).adversarial == "train/loss/d"
     assert Curves(Metrics((series([1.0], "train/loss/dice"),))).adversarial == ""
+
+
+def test_a_part_of_a_loss_is_no_score() -> None:
+    assert is_bounded_score("val/dice")
+    assert not is_bounded_score("val/loss/dice")

@@ -51,6 +51,13 @@ def test_without_a_common_axis_equal_shares_of_the_run_are_equal_times() -> None
     assert list(pair.train_levels) == [3.5, 1.5]
 
 
+def test_what_is_printed_while_evaluating_is_one_evaluation() -> None:
+    val = series([2.0, 4.0, 3.0, 1.0, 2.0, 3.0], "val/loss", epochs=[1, 1, 1, 2, 2, 2])
+    pair = losses(series([4, 2], epochs=[1, 2]), val)
+    assert list(pair.val_levels) == [3, 2]
+    assert [pair.place(0), pair.at(1)] == ["epoch 1", val.at(5)]
+
+
 def test_a_sum_against_a_mean_is_a_mismatch() -> None:
     pair = losses(series([115.2, 60.4]), series([1.8, 1.2], "val/loss"))
     assert "not the same quantity" in pair.mismatch

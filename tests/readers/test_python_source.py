@@ -601,7 +601,7 @@ def test_a_utf16_file_is_read_with_the_places_it_has_on_disk() -> None:
         (b"print 'hello'\n", "Python 2", 1),
         (b"x = '''\nnever closed\n", "not valid Python 3", 1),
         (b"x = 1\n\x00\n", "zero byte", 2),
-        (b"# caf\xe9\n", "not UTF-8", 1),
+        (b"# caf\xe9\x01\n", "not UTF-8", 1),
         (b"x = (" * 1000, "", None),
         (b"-" * 100_000 + b"1", "", None),
         (b"#" * (2 * 2**20 + 1), "more than", None),

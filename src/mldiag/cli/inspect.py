@@ -13,14 +13,19 @@ from mldiag.cli import complain, paths_argument, stage_option
 from mldiag.errors import BROKEN
 
 if TYPE_CHECKING:
-    from mldiag.artifacts import Launch, PythonSource, Series
-    from mldiag.run import Run
     from mldiag.terminal import Page, Part
 
 _FEW = 12
-"""Members of a fact's sequence that are listed; of a longer one only the length is told."""
-_DEEPEST = 3
-"""Levels of nested values in a fact that are followed."""
+"""Files of one folder and reader, or names of one kind, that are listed one by one."""
+
+_COUNTED = {
+    "disagreements": ("disagreement",),
+    "checkpoints": ("checkpoint",),
+    "token_files": ("token file",),
+    "tokenizers": ("tokenizer",),
+    "score_tables": ("table of examples", "tables of examples"),
+}
+"""Kinds that the summary counts, with their nouns."""
 
 
 @click.command()
@@ -30,22 +35,28 @@ _DEEPEST = 3
 def command(paths: tuple[Path, ...], stage: str, format_: str) -> int:
     """Shows what was read at PATH, from where, and what could not be.
 
-    Files and their readers, series, every value of every setting and which of them takes effect, launches, sources,
-    samples, and the facts that rules work with, or why they are missing.
+    Files and their readers; series with the places they stand at, and where files contradict each other; every value of
+    every setting and which of them takes effect; launches, sources, samples, checkpoints, tokens; and the facts that
+    rules work with, or why they are missing.
     """
     from mldiag.audit import Request, read_runs
+    from mldiag.overview import described
     from mldiag.plugins import load
     from mldiag.terminal import Page, Screen, write
 
     plugins = load()
     problems = list(plugins.broken)
-    runs = [described(run) for run in read_runs(Request(paths, pre=stage == "pre"), plugins, problems)]
+    runs = [
+        described(run, plugins.vocabulary) for run in read_runs(Request(paths, pre=stage == "pre"), plugins, problems)
+    ]
     if format_ == "json":
         from mldiag.reporters.json import SCHEMA, document
 
         write(document({"schema": SCHEMA, "runs": runs, "problems": problems}))
     else:
         page = Page(Screen.of(sys.stdout))
+        if len(runs) > 1:
+            page.line((f"{len(runs):,} runs", "strong"))
         for run in runs:
             _show(page, run)
         write(page.text())
@@ -55,155 +66,189 @@ def command(paths: tuple[Path, ...], stage: str, format_: str) -> int:
     return BROKEN if problems or unread or not runs else 0
 
 
-def described(run: Run) -> dict[str, Any]:
-    """Everything that was read of a run, as plain data."""
-    from mldiag.reporters.json import unread
-
-    launches = [launch for launch in (run.program.launch, *run.program.other_launches) if launch]
-    return {
-        "path": run.path,
-        "name": run.name,
-        "files": [{"path": path, "reader": reader} for path, reader in run.files.items()],
-        "unread": [unread(u) for u in run.unread],
-        "series": [_series(series) for series in run.metrics],
-        "settings": list(_settings(run)),
-        "launches": [_launch(launch, launch is run.program.launch) for launch in launches],
-        "sources": [_source(source, source is run.program.main) for source in run.program.sources],
-        "samples": {"count": len(run.samples), "prompted": sum(s.prompt is not None for s in run.samples)},
-        "facts": list(_facts(run)),
-    }
-
-
-def _series(series: Series) -> dict[str, Any]:
-    from mldiag.reporters.json import at
-
-    some = len(series) > 0
-    return {
-        "name": series.name,
-        "raw_name": series.raw_name,
-        "points": len(series),
-        "first": series.data[0] if some else None,
-        "last": series.data[-1] if some else None,
-        "from": series.place(0) if some else None,
-        "to": series.place(-1) if some else None,
-        "at": at(series.source),
-    }
-
-
-def _settings(run: Run) -> Iterator[dict[str, Any]]:
-    from mldiag.reporters.json import at
-
-    for name in sorted(run.settings.by_name):
-        effective = run.settings.effective(name)
-        for value in run.settings.all(name):
-            yield {
-                "name": name,
-                "value": value.value,
-                "role": value.role.value,
-                "effective": value is effective,
-                "record": value.record,
-                "shared_by": value.shared_by,
-                "ambiguous": run.settings.ambiguous.get(name),
-                "at": at(value.source),
-            }
-
-
-def _launch(launch: Launch, stands: bool) -> dict[str, Any]:
-    from mldiag.reporters.json import at
-
-    flags = [{"name": f.name, "value": f.value, "at": at(f.source)} for f in launch.flags]
-    return {
-        "program": launch.program,
-        "launcher": launch.launcher,
-        "main": stands,
-        "flags": flags,
-        "positionals": launch.positionals,
-        "at": at(launch.source),
-    }
-
-
-def _source(source: PythonSource, main: bool) -> dict[str, Any]:
-    from mldiag.reporters.json import at
-
-    builds = [
-        {"name": b.name, "value": b.value, "option": b.option, "uses_default": b.uses_default, "at": at(b.source)}
-        for b in source.builds
-    ]
-    return {
-        "path": source.path,
-        "main": main,
-        "options": len(source.options),
-        "closed": source.closed,
-        "builds": builds,
-    }
-
-
-def _facts(run: Run) -> Iterator[dict[str, Any]]:
-    from mldiag.errors import NotApplicable
-
-    for kind in sorted(run.facts, key=lambda k: k.__name__):
-        try:
-            yield {"name": kind.__name__, "missing": None, "value": _plain(run.get(kind))}
-        except NotApplicable as reason:
-            yield {"name": kind.__name__, "missing": str(reason), "value": None}
-
-
-def _plain(value: Any, depth: int = 0) -> Any:
-    """A fact's value as plain data: places and series by name, long sequences by their length."""
-    from collections.abc import Mapping, Set
-    from enum import Enum
-
-    from msgspec import Struct
-
-    from mldiag.artifacts import Metrics, PythonSource, Series, SettingValue, Source
-
-    if isinstance(value, Enum):
-        return value.value
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, Source):
-        return str(value)
-    if isinstance(value, Series | PythonSource):
-        return getattr(value, "name", None) or getattr(value, "path", None)
-    if isinstance(value, SettingValue):
-        return f"{value.name} = {value.value} at {value.source}"
-    if isinstance(value, Metrics):
-        return [series.name for series in value]
-    if isinstance(value, Struct):
-        if depth == _DEEPEST:
-            return type(value).__name__
-        public = [name for name in value.__struct_fields__ if not name.startswith("_")]
-        return {name: _plain(getattr(value, name), depth + 1) for name in public}
-    if isinstance(value, Mapping):
-        return {str(key): _plain(inner, depth + 1) for key, inner in value.items()}
-    if isinstance(value, Sequence | Set):
-        return [_plain(inner, depth + 1) for inner in value] if len(value) <= _FEW else f"{len(value):,} values"
-    return type(value).__name__
-
-
 def _show(page: Page, run: dict[str, Any]) -> None:
-    page.rule(run["path"])
-    _section(page, "files", [[(f["path"], "place"), (f["reader"], "dim")] for f in run["files"]])
+    page.rule(run["path"] if run["path"].rstrip("/").endswith(run["name"]) else f"{run['name']} ({run['path']})")
+    _show_summary(page, run)
+    _section(page, "files", list(_file_rows(run["files"])))
     _section(page, "not read", [[(_where(u), "place"), (u["reason"], "warning")] for u in run["unread"] if u["known"]])
-    unknown = [u["path"] for u in run["unread"] if not u["known"]]
-    if unknown:
+    by_reason: dict[str, list[str]] = {}
+    for part in run["unread"]:
+        if not part["known"]:
+            by_reason.setdefault(part["reason"], []).append(part["path"])
+    for reason, paths in by_reason.items():
         page.blank()
-        page.flow(("of unknown format: ", "strong"), (", ".join(unknown), "dim"), rest="  ")
-    for path in dict.fromkeys(s["at"]["path"] for s in run["series"]):
-        _section(page, f"series in {path}", [_series_row(s) for s in run["series"] if s["at"]["path"] == path])
-    _section(page, "settings", list(_setting_rows(run["settings"])))
-    if any(s["effective"] for s in run["settings"]):
-        page.flow(("* takes effect", "dim"), first="  ")
+        page.flow((f"{reason}: ", "strong"), (_listed(paths), "dim"), rest="  ")
+    _show_series(page, run)
+    for title, known in (("settings", True), ("settings under names of their own", False)):
+        settings = [s for s in run["settings"] if s["known"] is known]
+        _section(page, title, list(_setting_rows(settings)))
+        if any(s["effective"] for s in settings):
+            page.flow(("* takes effect", "dim"), first="  ")
     for reason in dict.fromkeys(s["ambiguous"] for s in run["settings"] if s["ambiguous"]):
         page.flow((reason, "warning"), first="  ", rest="    ")
     _section(page, "launches", [_launch_row(launch) for launch in run["launches"]])
     _section(page, "sources", [_source_row(source) for source in run["sources"]])
     builds = [build for source in run["sources"] for build in source["builds"]]
     _section(page, "dimensions the source builds", [_build_row(build) for build in builds])
+    _show_data(page, run)
+    _show_facts(page, run["facts"])
+
+
+def _show_summary(page: Page, run: dict[str, Any]) -> None:
+    """What was read at a glance: files, curves, launches and the plan."""
+    from mldiag.terminal import counted, number
+
+    told = run["summary"]
+    files = [(f"{counted(told['files'], 'file')} read", "good" if told["files"] else "warning")]
+    if told["unread"]:
+        files.append((f"{told['unread']} not read", "warning"))
+    if told["unknown"]:
+        files.append((f"{told['unknown']} of unknown format", "dim"))
+    if told["series"]:
+        files.append((counted(told["series"], "series", "series"), ""))
+    if told["launches"] > 1:
+        files.append((f"{told['launches']} launches in the log", ""))
+    files += [(counted(len(run[key]), *nouns), "") for key, nouns in _COUNTED.items() if run[key]]
+    if run["samples"]["count"]:
+        files.append((counted(run["samples"]["count"], "sample"), ""))
+    page.flow(*_separated(files))
+    by_name = {s["name"]: s for s in run["series"]}
+    main = [by_name[name] for name in told["main"]]
+    page.flow(
+        *_separated([(f"{s['name']} {_span(s)} over {counted(s['points'], 'point')}, {_reach(s)}", "") for s in main])
+    )
+    plan = told["plan"] or {}
+    parts = [
+        f"{number(plan[done])} of {number(plan[meant])} {unit}"
+        if plan[done] is not None
+        else f"{number(plan[meant])} {unit}"
+        for meant, done, unit in (("total_steps", "done_steps", "steps"), ("epochs", "done_epochs", "epochs"))
+        if plan.get(meant) is not None
+    ]
+    if parts:
+        page.flow((f"plan: {', '.join(parts)}", ""))
+
+
+def _separated(parts: Sequence[Part]) -> Iterator[Part]:
+    for number, part in enumerate(parts):
+        if number:
+            yield (" · ", "dim")
+        yield part
+
+
+def _file_rows(files: Sequence[dict[str, Any]]) -> Iterator[list[Part]]:
+    """A row per file; many of one folder and reader (MLflow's parameters) share one."""
+    from mldiag.terminal import counted
+
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for file in files:
+        groups.setdefault((file["path"].rpartition("/")[0], file["reader"]), []).append(file)
+    for (folder, reader), members in groups.items():
+        if len(members) > _FEW:
+            yield [(f"{folder or '.'}/ ({len(members):,} files)", "place"), (reader, "dim"), ("", "")]
+        else:
+            for file in members:
+                rows = counted(file["rows"], "row") if file["rows"] else ""
+                yield [(file["path"], "place"), (reader, "dim"), (rows, "dim")]
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - _FEW
+    return ", ".join(names[:_FEW]) + (f" and {more:,} more" if more > 0 else "")
+
+
+def _show_series(page: Page, run: dict[str, Any]) -> None:
+    from mldiag.terminal import counted
+
+    for path in dict.fromkeys(s["at"]["path"] for s in run["series"]):
+        here = [s for s in run["series"] if s["at"]["path"] == path]
+        # What all of them share is said once.
+        shared = here[0]["launches"] if len({s["launches"] for s in here}) == 1 else 0
+        _section(page, f"series in {path}", [_series_row(s, launches=not shared) for s in here])
+        if shared > 1:
+            page.flow((f"{'each' if len(here) > 1 else ''} of {shared} launches".strip(), "dim"), first="  ")
+        elsewhere: dict[str, list[str]] = {}
+        for series in here:
+            for place in dict.fromkeys(p["path"] for p in series["also"]):
+                elsewhere.setdefault(place, []).append(series["name"])
+        by_names: dict[tuple[str, ...], list[str]] = {}
+        for place, found in elsewhere.items():
+            by_names.setdefault(tuple(found), []).append(place)
+        for names, places in by_names.items():
+            which = "all" if len(names) == len(here) else _listed(names)
+            page.flow((f"{which} also in ", "dim"), (_listed(places), "dim"), first="  ", rest="    ")
+    if not all(s["known"] for s in run["series"]):
+        page.flow(("? a name that mldiag has no meaning for", "dim"), first="  ")
+    rows = [_disagreement_row(d) for d in run["disagreements"]]
+    _section(page, "files that contradict each other", rows)
+    rows = [
+        [
+            (s["raw_name"], ""),
+            (counted(s["points"], "point"), ""),
+            (_span(s), ""),
+            (f"beside {s['name']}", "dim"),
+            (s["at"]["path"], "place"),
+        ]
+        for s in run["passed_over"]
+    ]
+    _section(page, "passed over, as another series of that name is kept", rows)
+
+
+def _disagreement_row(found: dict[str, Any]) -> list[Part]:
+    kept, other = (f"{found[key]:.6g} in {_where(found[f'{key}_at'])}" for key in ("kept", "other"))
+    differing = f"{found['points']:,} of {found['common']:,} points differ"
+    return [(found["name"], ""), (found["place"], ""), (kept, ""), (other, "warning"), (differing, "dim")]
+
+
+def _show_data(page: Page, run: dict[str, Any]) -> None:
+    """Samples, checkpoints, tokens, tokenizers and tables of examples."""
+    from mldiag.terminal import counted
+
     samples = run["samples"]
     if samples["count"]:
         _section(page, "samples", [[(f"{samples['count']:,} texts, {samples['prompted']:,} with a prompt", "")]])
-    _show_facts(page, run["facts"])
+    checkpoints = [
+        [
+            (c["path"], "place"),
+            (c["format"], ""),
+            (counted(c["tensors"], "tensor"), ""),
+            (counted(c["elements"], "element"), ""),
+            (_listed(list(c["dtypes"])), "dim"),
+        ]
+        for c in run["checkpoints"]
+    ]
+    _section(page, "checkpoints", checkpoints)
+    tokens = [
+        [
+            (t["at"]["path"], "place"),
+            (counted(t["count"], "token"), ""),
+            (t["dtype"], ""),
+            ("" if t["largest_seen"] is None else f"largest seen {t['largest_seen']:,}", "dim"),
+            (t["header"], "dim"),
+        ]
+        for t in run["token_files"]
+    ]
+    _section(page, "token files", tokens)
+    tokenizers = [
+        [
+            (t["at"]["path"], "place"),
+            (t["kind"], ""),
+            (counted(t["size"], "token"), ""),
+            (_listed(list(t["special"])), "dim"),
+        ]
+        for t in run["tokenizers"]
+    ]
+    _section(page, "tokenizers", tokenizers)
+    tables = [
+        [
+            (t["at"]["path"], "place"),
+            (counted(t["rows"], "example"), ""),
+            (_listed([*t["columns"], *t["texts"]]), "dim"),
+        ]
+        for t in run["score_tables"]
+    ]
+    _section(page, "tables of examples", tables)
+    _section(page, "others", [[(kind, ""), (f"{count:,}", "")] for kind, count in run["others"].items()])
 
 
 def _section(page: Page, title: str, rows: list[list[Part]]) -> None:
@@ -217,18 +262,41 @@ def _where(at: dict[str, Any]) -> str:
     return f"{at['path']}:{at['line']}" if at.get("line") else str(at["path"])
 
 
-def _series_row(series: dict[str, Any]) -> list[Part]:
+def _series_row(series: dict[str, Any], *, launches: bool = True) -> list[Part]:
     from mldiag.terminal import counted
 
-    span = reach = ""
-    if series["points"]:
-        span = f"{series['first']:.5g} → {series['last']:.5g}"
-        kind, _, first = series["from"].partition(" ")
-        reach = f"{kind} {first}–{series['to'].partition(' ')[2]}"
-    line = "" if series["at"]["line"] is None else f"line {series['at']['line']} "
+    line = "" if series["at"]["line"] is None else f"line {series['at']['line']}"
     raw = "" if series["raw_name"] == series["name"] else series["raw_name"]
+    notes = [
+        f"{line} {raw}".strip(),
+        f"{series['launches']} launches" if launches and series["launches"] > 1 else "",
+        counted(series["nulls"], "null") if series["nulls"] else "",
+        f"{series['not_finite']:,} not finite" if series["not_finite"] else "",
+    ]
+    name = series["name"] if series["known"] else f"{series['name']} ?"
     points = counted(series["points"], "point")
-    return [(series["name"], ""), (points, ""), (span, ""), (reach, "dim"), (line + raw, "dim")]
+    return [
+        (name, ""),
+        (points, ""),
+        (_span(series), ""),
+        (_reach(series), "dim"),
+        (", ".join(filter(None, notes)), "dim"),
+    ]
+
+
+def _span(series: dict[str, Any]) -> str:
+    if not series["points"]:
+        return ""
+    unit = {"percent": " %", "fraction": "", None: ""}.get(series["unit"], f" {series['unit']}")
+    first, last = f"{series['first']:.5g}", f"{series['last']:.5g}"
+    return f"{last}{unit}" if series["points"] == 1 else f"{first} → {last}{unit}"
+
+
+def _reach(series: dict[str, Any]) -> str:
+    if series["points"] < 2:
+        return series["from"] or ""
+    kind, _, first = series["from"].partition(" ")
+    return f"{kind} {first}–{series['to'].partition(' ')[2]}"
 
 
 def _setting_rows(settings: Sequence[dict[str, Any]]) -> Iterator[list[Part]]:

@@ -256,7 +256,12 @@ def _without_placeholder_zeros(series: Series, kept: Sequence[int]) -> Sequence[
 
 
 def is_bounded_score(name: str) -> bool:
-    """Whether a series is, by its name, a score of at most 1 (or 100 %) of which more is better."""
+    """Whether a series is, by its name, a score of at most 1 (or 100 %) of which more is better.
+
+    A part of a loss is none, whatever it is called after (`train/loss/dice`).
+    """
+    if "/loss/" in name:
+        return False
     quantity = name.rsplit("/", 1)[-1].lower()
     return _BOUNDED.fullmatch(quantity.split("@")[0]) is not None or any(
         _BOUNDED.fullmatch(word) for word in quantity.split("_")[:1] + quantity.split("_")[-1:]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import ClassVar, Self
 
 from msgspec import Struct
@@ -166,7 +167,7 @@ def loss_pair(curves: Curves) -> LossPair:
     mismatch: a sum against a mean, or a component against the total, is no generalization gap.
     """
     for quantity in LOSSES:
-        train, val = curves.get(f"train/{quantity}"), curves.get(*_held_out(curves, quantity))
+        train, val = curves.get(f"train/{quantity}"), _evaluations(curves.get(*_held_out(curves, quantity)))
         pair = None if train is None or val is None else _paired(train, val)
         if train is not None and val is not None and pair is not None:
             return LossPair(quantity, train, val, *pair, _mismatch(train, pair))
@@ -192,7 +193,7 @@ def score_pair(curves: Curves) -> ScorePair:
     )
     for name in names:
         quantity = name.removeprefix("train/")
-        train, val = curves.get(name), curves.get(*(f"{split}/{quantity}" for split in HELD_OUT))
+        train, val = curves.get(name), _evaluations(curves.get(*(f"{split}/{quantity}" for split in HELD_OUT)))
         if train is None or val is None:
             continue
         top = max(*train.values, *val.values)
@@ -209,6 +210,20 @@ def _held_out(curves: Curves, quantity: str) -> list[str]:
     parts = {n.removeprefix("train/") for n in curves if n.startswith(f"train/{quantity}/")}
     sets = [n for n in curves if n.startswith(tuple(t + "/" for t in totals)) and n.partition("/")[2] not in parts]
     return totals + sets
+
+
+def _evaluations(curve: Curve | None) -> Curve | None:
+    """A curve with one value per evaluation.
+
+    A log that prints while it evaluates (`Eval begin`, `step 10/88 - loss: 0.15`, ...) has several values of one epoch,
+    each of one batch or of the batches so far. Their mean stands for the evaluation, at the place of the last.
+    """
+    axis = None if curve is None else curve.axis("step") or curve.axis("epoch")
+    if curve is None or axis is None or all(a != b for a, b in pairwise(axis)):
+        return curve
+    edges = [0, *(i for i in range(1, len(axis)) if axis[i] != axis[i - 1]), len(axis)]
+    values = [mean(curve.values[a:b]) for a, b in pairwise(edges)]
+    return replace(curve, indices=[curve.indices[b - 1] for b in edges[1:]], values=values)
 
 
 def _paired(train: Curve, val: Curve) -> tuple[list[float], list[float]] | None:

@@ -5,8 +5,10 @@ To add one, write `readers/<format>.py` with one function under `@reader(...)` a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from fnmatch import fnmatch
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from fnmatch import fnmatch, fnmatchcase, translate
+from functools import cached_property
 
 from msgspec import Struct
 
@@ -17,6 +19,13 @@ Read = Callable[[File], Iterator[Artifact]]
 Matches = Callable[[File], bool]
 Members = Callable[[File], Iterable[str]]
 _MARK = "__mldiag_reader__"
+
+_LEFT_BY_RUNS = re.compile(
+    r"tfevents|\.(?:wandb|pth?|ckpt|safetensors|bin|h5|hdf5|keras|np[yz]|pkl|onnx|gguf|msgpack|db|out|err|ini|env)$"
+)
+_LITERAL = re.compile(r"[^*?\[\]]*")
+_NAMES_KEPT = 4096
+_FEW = 200
 
 
 class Reader(Struct, frozen=True):
@@ -46,6 +55,106 @@ class Reader(Struct, frozen=True):
         """Whether a file's path, relative to its run, fits."""
         parts = path.lower().split("/")
         return any(fnmatch("/".join(parts[-1 - p.count("/") :]), p) for p in self.patterns)
+
+
+class Choice:
+    """Which readers may take a path, in the order they are asked: the highest priority first, then by name.
+
+    A directory has tens of thousands of files and there are some hundred patterns, so most are looked up: exact names,
+    and endings by each dot of a name. What is left is one expression. Of a name the answer is kept, since runs have
+    the same files; patterns with a slash need the path.
+    """
+
+    def __init__(self, readers: Iterable[Reader]) -> None:
+        self._readers = sorted(readers, key=lambda r: (-r.priority, r.name))
+        self._exact: dict[str, list[int]] = {}
+        self._endings: dict[str, list[int]] = {}
+        self._kept: dict[str, tuple[Reader, ...]] = {}
+        others: dict[int, list[tuple[str, int]]] = {}
+        for rank, known in enumerate(self._readers):
+            for pattern in known.patterns:
+                if "/" not in pattern and _LITERAL.fullmatch(pattern):
+                    self._exact.setdefault(pattern, []).append(rank)
+                elif pattern.startswith("*.") and "/" not in pattern and _LITERAL.fullmatch(pattern, 1):
+                    self._endings.setdefault(pattern[1:], []).append(rank)
+                else:
+                    others.setdefault(pattern.count("/"), []).append((pattern, rank))
+        self._named = _Expressions(others.pop(0, []))
+        self._placed = [(folders, _Expressions(patterns)) for folders, patterns in sorted(others.items())]
+
+    def __call__(self, path: str) -> tuple[Reader, ...]:
+        """The readers of a path, relative to its run or to the folder that is checked."""
+        lower = path.lower()
+        name = lower.rpartition("/")[2]
+        kept = self._kept.get(name)
+        if kept is None:
+            if len(self._kept) == _NAMES_KEPT:
+                self._kept.clear()
+            kept = self._kept[name] = self._ranked(self._by_name(name))
+        parts = lower.split("/")
+        placed = [
+            rank
+            for folders, patterns in self._placed
+            if folders < len(parts)
+            for rank in patterns.matching("/".join(parts[-1 - folders :]))
+        ]
+        return self._ranked({*placed, *map(self._readers.index, kept)}) if placed else kept
+
+    def _by_name(self, name: str) -> set[int]:
+        found = {*self._exact.get(name, ()), *self._named.matching(name)}
+        at = name.find(".")
+        while at >= 0:
+            found.update(self._endings.get(name[at:], ()))
+            at = name.find(".", at + 1)
+        return found
+
+    def _ranked(self, ranks: Iterable[int]) -> tuple[Reader, ...]:
+        return tuple(self._readers[rank] for rank in sorted(ranks))
+
+
+class _Expressions:
+    """Patterns that have to be tried one by one; when many names are asked, behind one expression for all of them.
+
+    Compiling that takes milliseconds, which an audit of a few files does not have.
+    """
+
+    def __init__(self, patterns: Sequence[tuple[str, int]]) -> None:
+        self._patterns = patterns
+        self._asked = 0
+
+    def matching(self, text: str) -> list[int]:
+        self._asked += 1
+        if self._asked > _FEW and not self._any.match(text):
+            return []
+        return [rank for pattern, rank in self._patterns if _fits(text, pattern)]
+
+    @cached_property
+    def _any(self) -> re.Pattern[str]:
+        return re.compile("|".join(translate(pattern) for pattern, _ in self._patterns) or r"(?!)")
+
+
+def _fits(text: str, pattern: str) -> bool:
+    """`fnmatch`, without compiling anything for patterns of stars."""
+    if "?" in pattern or "[" in pattern:
+        return fnmatchcase(text, pattern)
+    first, *between = pattern.split("*")
+    if not between:
+        return text == pattern
+    last = between.pop()
+    at, end = len(first), len(text) - len(last)
+    if at > end or not (text.startswith(first) and text.endswith(last)):
+        return False
+    for part in between:
+        at = text.find(part, at, end)
+        if at < 0:
+            return False
+        at += len(part)
+    return True
+
+
+def is_left_by_runs(name: str) -> bool:
+    """Whether a file is of a kind that runs leave behind, although perhaps no reader takes it."""
+    return _LEFT_BY_RUNS.search(name.lower()) is not None
 
 
 def reader(

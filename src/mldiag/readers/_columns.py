@@ -6,16 +6,21 @@ import itertools
 import math
 import re
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from mldiag.artifacts import Series, Source
+from mldiag.artifacts import LogRows, Series, Source
 from mldiag.files import File
+from mldiag.readers._table_axes import Axes, never_falls, restarts
 from mldiag.vocabulary import axis, is_metric, normalized, split_of
+
+if TYPE_CHECKING:
+    from mldiag.readers._table_axes import Rows as Rows, Values as Values
 
 EXCERPT_LIMIT = 160
 """Characters of a line kept with the place of a series: a JSON history is often one line of many kilobytes."""
@@ -137,14 +142,68 @@ def _roles(keys: tuple[str, ...]) -> tuple[list[str], list[str], list[str]]:
 
 
 class _Column(Struct):
-    """Cells of one key. `rows` are the rows they stand in; `texts` counts cells that are no number."""
+    """Cells of one key; `texts` counts those that are no number.
+
+    Attributes:
+        start: the row of the first cell.
+        sparse: the rows of all cells; None as long as they fill every row from `start` on, which needs no array.
+    """
 
     line: int | None
     values: array[float] = field(default_factory=lambda: array("d"))
-    rows: array[int] = field(default_factory=lambda: array("q"))
+    start: int = 0
+    sparse: array[int] | None = None
     nulls: list[int] = field(default_factory=list)
     texts: int = 0
     first_text: tuple[str, int | None] = ("", None)
+
+    @property
+    def rows(self) -> Rows:
+        return range(self.start, self.start + len(self.values)) if self.sparse is None else self.sparse
+
+    def append(self, row: int, value: float) -> None:
+        if self.sparse is not None:
+            self.sparse.append(row)
+        elif not self.values:
+            self.start = row
+        elif row != self.start + len(self.values):
+            self.sparse = array("q", self.rows)
+            self.sparse.append(row)
+        self.values.append(value)
+
+    def extend(self, base: int, rows: Rows, values: Values) -> None:
+        """Takes cells of the rows `base + rows`, ascending."""
+        count = len(rows)
+        if not count:
+            return
+        first, last = base + rows[0], base + rows[-1]
+        if not self.values:
+            self.start = first
+        if self.sparse is None and (last - first + 1 != count or first != self.start + len(self.values)):
+            self.sparse = array("q", self.rows)
+        if self.sparse is not None:
+            if not base and not isinstance(rows, range):
+                _append(self.sparse, rows)
+            else:
+                self.sparse.extend(range(first, last + 1) if last - first + 1 == count else map(base.__add__, rows))
+        _append(self.values, values)
+
+
+def _shifted(rows: Rows, base: int) -> Rows:
+    if not base:
+        return rows
+    if not isinstance(rows, memoryview):
+        return array("q", map(base.__add__, rows))
+    import numpy as np  # which the view is from
+
+    return (np.frombuffer(rows, np.int64) + base).data
+
+
+def _append(target: array[Any], more: array[Any] | memoryview) -> None:
+    if isinstance(more, array):
+        target.extend(more)
+    elif len(more):
+        target.frombytes(more.cast("B"))
 
 
 class Table:
@@ -152,7 +211,8 @@ class Table:
 
     The x axis of a series is a column that has a number in every row of the series: `global_step` before other steps;
     a step that falls back whenever the epoch rises counts within the epoch and is no optimizer step; a time only if it
-    never falls, since trainers also log seconds per step as `time`.
+    never falls, since trainers also log seconds per step as `time`. Series with the same rows share their axes' and
+    lines' arrays.
 
     Args:
         split: of the whole file, for names that have none of their own (`val.csv` with a column `loss`).
@@ -163,11 +223,12 @@ class Table:
 
     def __init__(self, file: File, *, split: str | None = None, decimal_comma: bool = False) -> None:
         self._file = file
-        self._split = split
+        self._split = None if split == "train" else split
         self._decimal_comma = decimal_comma
         self._columns: dict[str, _Column] = {}
         self._axes: dict[str, array[float]] = {}
         self._kinds: dict[str, str] = {}
+        self._splits: list[str] = []
         self._lines = array("q")
         self._count = 0
         self.planned: dict[str, object] = {}
@@ -177,58 +238,110 @@ class Table:
 
     def add(self, row: Mapping[str, object], line: int | None = None) -> None:
         """Takes one row: key → cell. None is an explicit null; an absent key is no point."""
+        kinds = self._kinds
+        for key in row:
+            if key not in kinds:
+                self._classify(key)
         split = self._split
-        for key, value in row.items():
-            kind = self._kinds.get(key) or self._classify(key)
-            if kind == "split" and isinstance(value, str):
+        for key in self._splits:
+            if isinstance(value := row.get(key), str):
                 split = split_of(value) or split
+        split = None if split == "train" else split
         for key, value in row.items():
-            kind = self._kinds[key]
+            kind = kinds[key]
             if kind == "metric":
-                self._cell(key if split in (None, "train") else self._named(key, split), value, line)
+                self._cell(self._named(key, split) if split else key, value, line)
             elif kind == "planned":
                 self.planned[key] = value
             elif kind in ("step", "epoch", "time"):
-                cell = seconds(value) if kind == "time" else number(value, decimal_comma=self._decimal_comma)
-                column = self._axes.setdefault(key, array("d"))
-                column.extend([math.nan] * (self._count - len(column)))
-                column.append(math.nan if cell is None else cell)
+                cell = number(value, decimal_comma=self._decimal_comma)
+                cell = seconds(value) if cell is None and kind == "time" else cell
+                self._axis(key).append(math.nan if cell is None else cell)
         if line is not None:
             self._lines.append(line)
         self._count += 1
 
-    def extend(self, columns: Mapping[str, tuple[array[int], array[float]]], count: int, lines: array[int]) -> None:
+    def extend(
+        self,
+        columns: Mapping[str, tuple[Rows, Values]],
+        count: int,
+        lines: Rows,
+        *,
+        nulls: Mapping[str, Sequence[int]] | None = None,
+        texts: Mapping[str, tuple[int, str, int]] | None = None,
+    ) -> None:
         """Takes many rows at once.
 
         Args:
             columns: key → positions of its cells among these rows, ascending, and their values; a key without a cell in
-                a row is absent there, as with `add`.
+                a row is absent there, as with `add`. A range, or a contiguous memoryview of int64 and float64, will do.
             count: rows. `lines`: their 1-based lines, one per row.
+            nulls: key → which of its cells here are explicit nulls (NaN in their place).
+            texts: key → how many of its cells here are no numbers and so left out of `columns`, the first, its line.
         """
+        for key, (number_of, first, line) in (texts or {}).items():
+            if self.kind(key) == "metric":
+                column = self._column(key, line)
+                column.first_text = column.first_text if column.texts else (first, line)
+                column.texts += number_of
+        shifted: dict[int, Rows] = {}
         for key, (rows, values) in columns.items():
-            kind = self._kinds.get(key) or self._classify(key)
+            kind = self.kind(key)
             if kind == "metric":
-                name = key if self._split in (None, "train") else self._named(key, self._split)
-                if name not in self._columns:
-                    self._columns[name] = _Column(lines[rows[0]] if rows else None)
-                self._columns[name].values.extend(values)
-                self._columns[name].rows.extend(array("q", (self._count + r for r in rows)))
+                column = self._column(key, lines[rows[0]] if len(rows) else None)
+                column.nulls.extend(map(len(column.values).__add__, (nulls or {}).get(key, ())))
+                if not isinstance(rows, range):
+                    # Columns with gaps in the same rows come with the same object, and it is shifted once.
+                    if id(rows) not in shifted:
+                        shifted[id(rows)] = _shifted(rows, self._count)
+                    column.extend(0, shifted[id(rows)], values)
+                else:
+                    column.extend(self._count, rows, values)
             elif kind in ("step", "epoch", "time"):
-                column = self._axes.setdefault(key, array("d"))
-                column.extend([math.nan] * (self._count + count - len(column)))
+                axis_of = self._axis(key)
+                if len(rows) == count:
+                    _append(axis_of, values)
+                    continue
+                axis_of.extend(itertools.repeat(math.nan, count))
                 for row, value in zip(rows, values, strict=True):
-                    column[self._count + row] = value
-        self._lines.extend(lines)
+                    axis_of[self._count + row] = value
+        if isinstance(lines, range):
+            self._lines.extend(lines)
+        else:
+            _append(self._lines, lines)
         self._count += count
+
+    def kind(self, key: str) -> str:
+        """What a column of this name is: `step`, `epoch`, `time`, `split`, `planned`, `left out` or `metric`."""
+        return self._kinds.get(key) or self._classify(key)
 
     def _classify(self, key: str) -> str:
         plain = normalized(key)
         known = (("split", _SPLIT_COLUMNS), ("left out", _NOT_LOGGED), ("planned", _PLANNED))
-        kind = axis(key) or next((k for k, names in known if plain in names), "metric")
-        return self._kinds.setdefault(key, kind)
+        kind = self._kinds[key] = axis(key) or next((k for k, names in known if plain in names), "metric")
+        if kind == "split":
+            self._splits.append(key)
+        return kind
 
     def _named(self, key: str, split: str | None) -> str:
         return key if split_of(key) else f"{split}/{key}"
+
+    def _axis(self, key: str) -> array[float]:
+        """The cells of an axis, filled up to the next row."""
+        column = self._axes.setdefault(key, array("d"))
+        if len(column) < self._count:
+            column.extend(itertools.repeat(math.nan, self._count - len(column)))
+        return column
+
+    def _column(self, key: str, line: int | None) -> _Column:
+        """The column of a key, whose first cell here stands in `line`."""
+        name = self._named(key, self._split) if self._split else key
+        column = self._columns.get(name)
+        if column is None:
+            column = self._columns[name] = _Column(line)
+        elif column.line is None or (line is not None and line < column.line):
+            column.line = line
+        return column
 
     def _cell(self, name: str, value: object, line: int | None) -> None:
         column = self._columns.get(name)
@@ -239,51 +352,58 @@ class Table:
             cell: float | None = math.nan
         else:
             cell = number(value, decimal_comma=self._decimal_comma)
-        if cell is None:
-            if isinstance(value, str):
-                column.texts += 1
-                column.first_text = column.first_text if column.texts > 1 else (value, line)
-            return
-        column.values.append(cell)
-        column.rows.append(self._count)
+        if cell is not None:
+            column.append(self._count, cell)
+        elif isinstance(value, str):
+            column.texts += 1
+            column.first_text = column.first_text if column.texts > 1 else (value, line)
+
+    def artifacts(self) -> Iterator[Series | LogRows]:
+        """The series, and how many rows they are from."""
+        yield from self.series()
+        yield self.extent
+
+    @property
+    def extent(self) -> LogRows:
+        return LogRows(Source(self._file.path), self._count)
 
     def series(self) -> Iterator[Series]:
         """One series per numeric column, without a canonical name (the vocabulary gives it)."""
-        for values in self._axes.values():
-            values.extend([math.nan] * (self._count - len(values)))
-        steps, epochs, times = self._x_axes()
+        for name in self._axes:
+            self._axis(name)
+        axes = Axes(self._x_axes(), self._lines if len(self._lines) == self._count else None, self._count)
         for name, column in self._columns.items():
             if not self._is_quantity(name, column):
                 continue
+            steps, epochs, times, lines = axes.at(column.rows)
+            column.sparse = array("q") if column.sparse else None
             yield Series(
                 "",
                 name,
                 column.values,
                 self._place(name, column.line),
-                _picked(steps, column.rows),
-                _picked(epochs, column.rows),
-                _picked(times, column.rows),
+                steps,
+                epochs,
+                times,
                 tuple(column.nulls),
-                self._lines_at(column.rows),
+                lines,
             )
+        # A job that logs its progress alone (LLaMA-Factory's predictions) shows how long that took.
+        alone = not any(self._is_quantity(n, c) for n, c in self._columns.items())
         for name, values in self._axes.items():
-            if self._kinds[name] == "time" and not _never_falls(values):
+            if self._kinds[name] == "time" and (alone or not never_falls(values)):
                 rows = array("q", (i for i, v in enumerate(values) if not math.isnan(v)))
-                own = array("d", (values[i] for i in rows))
-                place = self._place(name, None)
-                yield Series("", name, own, place, _picked(steps, rows), _picked(epochs, rows), None)
-
-    def _lines_at(self, rows: array[int]) -> array[int] | None:
-        if len(self._lines) < self._count:
-            return None
-        return self._lines if len(rows) == self._count else array("q", map(self._lines.__getitem__, rows))
+                own = array("d", map(values.__getitem__, rows))
+                steps, epochs, _, _ = axes.at(rows)
+                yield Series("", name, own, self._place(name, None), steps, epochs, None)
 
     def texts(self) -> tuple[str, int, str, int | None] | None:
-        """Of a numeric column with cells that are no numbers: its name, how many, the first of them and its line."""
-        for name, column in self._columns.items():
-            if column.texts and self._is_quantity(name, column):
-                return name, column.texts, *column.first_text
-        return None
+        """Of the numeric column that first has a cell that is no number: its name, how many, the first, its line."""
+        named = [(n, c) for n, c in self._columns.items() if c.texts and self._is_quantity(n, c)]
+        if not named:
+            return None
+        name, column = min(named, key=lambda found: (found[1].first_text[1] or 0, found[0]))
+        return name, column.texts, *column.first_text
 
     def _is_quantity(self, name: str, column: _Column) -> bool:
         numbers = len(column.values) - len(column.nulls)
@@ -298,12 +418,12 @@ class Table:
         epochs = [self._axes[n] for n in by_kind["epoch"]]
         by_kind["step"].sort(key=lambda n: ("global" not in n.lower(), n in ("_step", "batch", "lote", "it")))
         steps = [self._axes[n] for n in by_kind["step"]]
-        steps = [s for s in steps if not any(_restarts(s, e) for e in epochs)]
-        return steps, epochs, [self._axes[n] for n in by_kind["time"] if _never_falls(self._axes[n])]
+        steps = [s for s in steps if not any(restarts(s, e) for e in epochs)]
+        return steps, epochs, [self._axes[n] for n in by_kind["time"] if never_falls(self._axes[n])]
 
     def _place(self, name: str, line: int | None) -> Source:
         key = name if name in self._kinds else name.split("/", 1)[-1]
-        found = self._file.at(line, key=name) if line else self._file.find(f'"{key.rsplit("/", 1)[-1]}"', key=name)
+        found = self._file.at(line, key=key) if line else self._file.find(f'"{key.rsplit("/", 1)[-1]}"', key=key)
         return shortened(found)
 
 
@@ -312,24 +432,3 @@ def shortened(source: Source) -> Source:
     if source.excerpt is None or len(source.excerpt) <= EXCERPT_LIMIT:
         return source
     return replace(source, excerpt=source.excerpt[:EXCERPT_LIMIT] + "…")
-
-
-def _picked(candidates: list[array[float]], rows: array[int]) -> array[float] | None:
-    for candidate in candidates:
-        own = array("d", (candidate[i] for i in rows))
-        if not any(map(math.isnan, own)):
-            return own
-    return None
-
-
-def _never_falls(values: array[float]) -> bool:
-    known = [v for v in values if not math.isnan(v)]
-    return all(a <= b for a, b in itertools.pairwise(known))
-
-
-def _restarts(steps: array[float], epochs: array[float]) -> bool:
-    """Whether the step falls back at every rise of the epoch and nowhere else."""
-    both = [(s, e) for s, e in zip(steps, epochs, strict=True) if not (math.isnan(s) or math.isnan(e))]
-    falls = [b[0] < a[0] for a, b in itertools.pairwise(both)]
-    rises = [b[1] > a[1] for a, b in itertools.pairwise(both)]
-    return any(falls) and falls == rises

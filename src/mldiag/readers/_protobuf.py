@@ -56,6 +56,39 @@ def fields(data: bytes | memoryview) -> Iterator[Field]:
             raise Malformed(f"wire type {wire}")
 
 
+def spans(data: bytes | memoryview, at: int, end: int) -> Iterator[tuple[int, int, int, int]]:
+    """Where the fields of the message in `data[at:end]` lie: number, wire type, start and stop of the content.
+
+    Nothing is copied or converted, for messages that are mostly passed over.
+
+    Raises:
+        Malformed: as `fields` does.
+    """
+    while at < end:
+        tag = data[at]
+        at += 1
+        if tag >= 0x80:
+            tag, at = varint(data, at - 1)
+        wire = tag & 7
+        if tag < 8:
+            raise Malformed("a field with the number 0")
+        start = at
+        # Nearly all numbers have one byte.
+        short = at < end and data[at] < 0x80
+        if wire == LEN:
+            size, start = (data[at], at + 1) if short else varint(data, at)
+            at = start + size
+        elif wire == VARINT:
+            at = at + 1 if short else varint(data, at)[1]
+        elif wire in (I64, I32):
+            at += 8 if wire == I64 else 4
+        else:
+            raise Malformed(f"wire type {wire}")
+        if at > end:
+            raise Malformed("a field that is cut")
+        yield tag >> 3, wire, start, at
+
+
 def varint(data: bytes | memoryview, at: int) -> tuple[int, int]:
     """The base-128 number at a position, and the position behind it."""
     value = 0

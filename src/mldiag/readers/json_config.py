@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from mldiag.artifacts import Artifact, Role, SettingValue
 from mldiag.errors import ReadError
 from mldiag.files import File
 from mldiag.readers import reader
+from mldiag.readers._literals import literal
 from mldiag.readers._places import places
-from mldiag.readers._settings import flattened, is_record, is_table
+from mldiag.readers._settings import Value, flattened, is_record, is_table
 from mldiag.vocabulary import Vocabulary
 
 SIZE_LIMIT = 2**20
 """Larger documents are data, not configurations; the largest of 60 real ones measured has 8 kB."""
+SPELLED_LIMIT = 200
+"""Longer texts of values are those of objects."""
 KNOWN_ENOUGH = 3
 """A document of any name is a configuration when the vocabulary knows this many of its keys."""
 
@@ -24,17 +27,23 @@ _NAMED = re.compile(
 )
 # Other tools' files, descriptions of how to generate or tokenize, results.
 _FOREIGN = re.compile(
-    r"(tokenizer|generation|preprocessor|processor|image|feature_extractor|quantiz|special_tokens|added_tokens|ts|js|babel|"
-    r"eslint|package|composer|chat_template|vocab|merges).*|.*(result|summary|metadata|lock|index|trainer_state).*",
+    r"(tokenizer|preprocessor|processor|image|feature_extractor|quantiz|special_tokens|added_tokens|ts|js|babel|"
+    r"eslint|package|composer|chat_template|vocab(?!.*config)|merges|plans|dataset_fingerprint).*|"
+    r".*(result|summary|metadata|lock|index|trainer_state).*",
     re.IGNORECASE,
 )
+
+
+_SAVED_BY_LIBRARY = frozenset({"transformers_version", "peft_type", "_diffusers_version"})
+_DEEPSPEED = frozenset({"zero_optimization", "train_micro_batch_size_per_gpu", "zero_allow_untested_optimizer"})
+_CLASS = re.compile(r"([A-Za-z_]\w*) ?\(")
 
 
 def _is_config(file: File) -> bool:
     if file.size > SIZE_LIMIT or _FOREIGN.fullmatch(file.name.split(".")[0]):
         return False
     document = file.json
-    if not isinstance(document, dict) or not document or is_table(document):
+    if not isinstance(document, dict) or not document or (is_table(document) and not _is_spelled(file, document)):
         return False
     if _NAMED.fullmatch(file.name.rsplit(".", 1)[0]):
         return True
@@ -49,16 +58,44 @@ def json_config(file: File) -> Iterator[Artifact]:
     """Configurations in JSON (`config.json`, `hparams.json`, `training_args.json`, …), each value with its exact place.
 
     Nested keys join with dots; short lists of scalars are tuples; maps from tokens or numbers to ids or names are no
-    settings. What the run wrote itself (`hparams.json`, `args.json`, a model description that Hugging Face saved) is a
-    record: editing it changes nothing.
+    settings. What the run wrote itself (`hparams.json`, `args.json`, a model or adapter description that Hugging Face
+    saved) is a record: editing it changes nothing. nnU-Net's `debug.json` holds Python's text of each value, which is
+    read as what it spells. In a DeepSpeed configuration "auto" is no value, since the trainer fills it in, and
+    `train_batch_size` is that of all devices. What `generation_config.json` says is about generating, not training, and
+    is kept below `generation`. Secrets are left out.
     """
     document = file.json
     if not isinstance(document, dict):
         raise ReadError(f"expected an object of settings, found {type(document).__name__}")
     spans = places(file.text)
-    record = is_record(file) or "transformers_version" in document
+    record = is_record(file) or bool(_SAVED_BY_LIBRARY & document.keys())
+    deepspeed = bool(_DEEPSPEED & document.keys())
+    spelled = _is_spelled(file, document)
+    above = ("generation",) if file.name.lower() == "generation_config.json" else ()
     for path, value in flattened(document):
-        name = ".".join(path)
+        if deepspeed and value == "auto":
+            continue
+        name = ".".join((*above, *path))
         span = spans.get(path) or spans.get((*path, "value"))
         place = file.source(*span, key=name) if span else file.at(key=name)
+        if spelled and isinstance(value, str):
+            value = _meant(value)
+            if value is None:
+                continue
+        if deepspeed and path == ("train_batch_size",):
+            name = "global_batch_size"
         yield SettingValue(name, value, Role.FILE, place, record=record)
+
+
+def _is_spelled(file: File, document: Mapping[str, object]) -> bool:
+    """nnU-Net's `debug.json`: every value as the text that Python's `repr` gives."""
+    return file.name.lower() == "debug.json" and all(isinstance(v, str) for v in document.values())
+
+
+def _meant(text: str) -> Value | None:
+    """What Python's text of a value spells: of an object's its class, None for what is no short value."""
+    if "\n" in text:
+        name = _CLASS.match(text)
+        return name[1] if name else None
+    found = literal(text)
+    return None if found is None or (found == text and len(text) > SPELLED_LIMIT) else found

@@ -51,6 +51,7 @@ def json_history(file: File) -> Iterator[Artifact]:
             table.add(row)
         for series in table.series():
             yield series if in_splits or not label else _labelled(series, "/".join(label))
+        yield table.extent
     if isinstance(document, dict):
         yield from recorded(_scalars(document), file)
 

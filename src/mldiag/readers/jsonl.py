@@ -12,9 +12,8 @@ from mldiag.artifacts import Artifact
 from mldiag.errors import ReadError
 from mldiag.files import File
 from mldiag.readers import reader
-from mldiag.readers._columns import Table, flat, is_log_row
+from mldiag.readers._columns import flat, is_log_row
 from mldiag.readers._settings import recorded
-from mldiag.vocabulary import axis, is_metric, split_of
 
 _decode = msgspec.json.Decoder().decode
 
@@ -65,38 +64,20 @@ def jsonl(file: File) -> Iterator[Artifact]:
 
     One series per key, each with the steps, epochs and times of its own lines; nested objects join with `/`; a text
     column `mode`, `split` or `phase` gives the split. Records before the first logged row that hold no metric are the
-    log's header: their scalars are settings. A last line without its line end is being written and is left out in
-    silence; other lines that are no JSON object are left out and counted.
+    log's header: their scalars are settings, as are those of a record `config` that rows repeat (RLlib). A last line
+    without its line end is being written and is left out in silence; other lines that are no JSON object are left out
+    and counted.
     """
-    table = Table(file, split=split_of(file.name.rsplit(".", 1)[0]))
-    lines = _lines(file)
-    bad: list[tuple[int, str]] = []
-    for index, line in enumerate(lines):
-        text = line.strip()
-        if not text:
-            continue
-        found = None if "\ufffd" in text else json_object(text)
-        if found is None:
-            if index < len(lines) - 1:
-                bad.append((index + 1, text[:40]))
-            continue
-        row = flat(found)
-        if is_log_row(row):
-            table.add(row, index + 1)
-        elif not len(table) and not any(axis(k) or is_metric(k) for k in row):
-            yield from recorded(found, file, line=index + 1)
-    yield from table.series()
+    from mldiag.readers._jsonl_log import Log
+
+    log = Log(file)
+    for block in file.blocks():
+        yield from log.read(block)
+    table = log.table
+    yield from table.artifacts()
     yield from recorded(table.planned, file)
-    if bad:
-        line_number, start = bad[0]
-        reason = (
-            f"{len(bad):,} of {sum(map(bool, map(str.strip, lines))):,} lines are no JSON object, the first {start!r}"
-        )
-        raise ReadError(reason, line=line_number, partial=bool(len(table)))
+    if log.bad:
+        reason = f"{log.bad:,} of {log.count:,} lines are no JSON object, the first {log.first_bad[1]!r}"
+        raise ReadError(reason, line=log.first_bad[0], partial=bool(len(table)))
     if not len(table):
         raise ReadError("the file is empty" if not file.size else "no line is a record of a training log")
-
-
-def _lines(file: File) -> list[str]:
-    # Split at newlines alone: U+2028 and the like may stand inside a JSON string.
-    return file.lenient_text.split("\n")

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import replace
 
-from mldiag.artifacts import Flag, Launch, Source
+from mldiag.artifacts import Flag, Launch, SettingValue, Source
 from mldiag.errors import ReadError
 from mldiag.files import File
 from mldiag.readers import reader
+from mldiag.readers._batch_system import directives
 from mldiag.readers._shell_words import Command, Script, Word
 from mldiag.spans import Spans
 
@@ -90,8 +91,8 @@ _CLOSING = {b'"': re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL), b"'": r
 _PREFIX_OPTION = re.compile(r"-.*|[A-Za-z_]\w*=.*|[\d.,-]+[smhd]?", re.DOTALL)
 
 
-@reader("*.sh", "*.bash", "*.slurm", "*.sbatch")
-def shell(file: File) -> Iterator[Launch]:
+@reader("*.sh", "*.bash", "*.slurm", "*.sbatch", "*.pbs", "*.qsub", "*.lsf")
+def shell(file: File) -> Iterator[Launch | SettingValue]:
     r"""Shell scripts, parsed and never run.
 
     One `Launch` for each command that starts a Python program: `python`, `python -m`, `torchrun`, `python -m
@@ -104,6 +105,10 @@ def shell(file: File) -> Iterator[Launch]:
     then the assignment. `${NAME:-320}` gives the default where the script does not assign the name. What only the
     running script knows has no value. Several numbers behind a flag are one value of several words; of other words
     only the first is taken where the rest may be the program's own arguments.
+
+    What a job script asks its batch system for (`#SBATCH`, `#PBS`, `#$`, `#BSUB`) are settings under that system's name
+    (`slurm.nodes`); a limit of time is `max_seconds`, and GPUs are `devices` as well where a distributed launcher uses
+    them.
 
     Raises:
         ReadError: a quote is never closed, or a part is no shell that is understood; commands before an open quote
@@ -122,14 +127,17 @@ def shell(file: File) -> Iterator[Launch]:
     script = Script(root, spans.data)
     references = dict(script.references)
     quote = _open_quote(spans.data) if root.has_error else None
-    found = False
+    found = distributed = False
     for command in script.commands:
         if command.node.has_error or (quote is not None and not _ends_before(command.node.end_byte, quote, spans.data)):
             continue
         launch = _launch(command, script, spans, references)
         if launch is not None:
             found = True
+            distributed |= launch.launcher not in ("python", "python -m")
             yield launch
+    if spans.data.lstrip().startswith(b"#!") or spans.data.startswith(b"#"):
+        yield from directives(spans, distributed=distributed)
     if quote is not None:
         raise ReadError("a quote is opened and never closed", line=spans.line_at(quote), partial=found)
     if root.has_error:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
 from mldiag.artifacts import Artifact, Series
 from mldiag.errors import ReadError
-from mldiag.files import File
+from mldiag.files import LONG, File
 from mldiag.readers import reader
-from mldiag.readers._columns import Table, flat
+from mldiag.readers._columns import Table, flat, shortened
 from mldiag.readers._settings import recorded
+
+if TYPE_CHECKING:
+    from mldiag.readers._trainer_history import History
 
 PLACEHOLDER_EPOCHS = 2**62
 """A Trainer that counts by steps over an iterable data set stores 2**63 - 1 as `num_train_epochs`."""
@@ -35,7 +38,24 @@ def trainer_state(file: File) -> Iterator[Artifact]:
     """
     if _superseded(file):
         return
-    document = file.json
+    from mldiag.readers._trainer_history import History
+
+    document: Any = None
+    streamed = History(file)
+    if file.size <= LONG or not streamed.read():
+        try:
+            document = file.json
+        except ReadError:
+            # Of a cut file what is whole can be read where it was written with an indent, as the Trainer does.
+            if not (streamed.count or streamed.read()) or not len(streamed.table):
+                raise
+    if document is None:
+        yield from _streamed(streamed, file)
+    else:
+        yield from _parsed(document, file)
+
+
+def _parsed(document: Any, file: File) -> Iterator[Artifact]:
     history = document.get("log_history") if isinstance(document, dict) else None
     if not isinstance(history, list):
         raise ReadError("no list `log_history`, which a trainer state has")
@@ -51,13 +71,38 @@ def trainer_state(file: File) -> Iterator[Artifact]:
             table.add(flat(entry))
     for series in table.series():
         yield replace(series, lines=_lines(file.text, series))
+    yield table.extent
+    yield from _records(document, summary, file)
+    if bad:
+        raise ReadError(f"{bad:,} of {len(history):,} entries of `log_history` are no objects", partial=True)
+
+
+def _streamed(history: History, file: File) -> Iterator[Artifact]:
+    # From the end of the file, which has just been read, to its beginning, where the series are.
+    records = list(_records(history.rest, history.summary, file, history.places))
+    for series in history.table.series():
+        lines = history.lines.get(series.raw_name)
+        known = lines if lines is not None and len(lines) == len(series) else None
+        place = shortened(file.at(known[0], key=series.raw_name)) if known else series.source
+        yield replace(series, lines=known, source=place)
+    yield history.table.extent
+    yield from records
+    if history.cut:
+        raise ReadError("JSON ends in the middle of `log_history` (cut file)", partial=True)
+    if history.bad:
+        reason = f"{history.bad:,} of {history.count:,} entries of `log_history` are no objects"
+        raise ReadError(reason, partial=True)
+
+
+def _records(
+    document: Mapping[str, Any], summary: Mapping[str, Any], file: File, places: Mapping[str, int] = {}
+) -> Iterator[Artifact]:
     kept = {k: document[k] for k in _RECORDED if document.get(k) is not None}
     epochs = kept.get("num_train_epochs")
     if isinstance(epochs, int | float) and epochs >= PLACEHOLDER_EPOCHS:
         del kept["num_train_epochs"]
-    yield from recorded(kept | summary, file)
-    if bad:
-        raise ReadError(f"{bad:,} of {len(history):,} entries of `log_history` are no objects", partial=True)
+    for key, value in sorted({**kept, **summary}.items(), key=lambda item: -places.get(item[0], 0)):
+        yield from recorded({key: value}, file, line=places.get(key))
 
 
 def _lines(text: str, series: Series) -> array[int] | None:
@@ -89,12 +134,13 @@ def _superseded(file: File) -> bool:
         step = int(checkpoint[2])
         above = _global_step(File(run, file.name)) if (run / file.name).is_file() else -1
         return step <= above or step < max(others, default=step)
-    return _global_step(file) < max(others, default=-1)
+    return bool(others) and _global_step(file) < max(others)
 
 
 def _global_step(file: File) -> int:
     try:
-        found = _GLOBAL_STEP.search(file.data)
+        # Its key stands before the history, which is most of the file, wherever keys are sorted.
+        found = _GLOBAL_STEP.search(file.head) or _GLOBAL_STEP.search(file.data)
     except ReadError:
         return -1
     return int(found[1]) if found else -1

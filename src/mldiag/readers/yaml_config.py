@@ -10,7 +10,8 @@ from mldiag.artifacts import Artifact, Role, Scalar, SettingValue
 from mldiag.errors import ReadError
 from mldiag.files import File
 from mldiag.readers import reader
-from mldiag.readers._settings import MAX_DEPTH, MAX_LIST, TABLE_SIZE, is_record
+from mldiag.readers._literals import literal
+from mldiag.readers._settings import MAX_DEPTH, MAX_LIST, TABLE_SIZE, is_record, is_secret
 
 if TYPE_CHECKING:
     import yaml
@@ -22,11 +23,13 @@ NESTING_LIMIT = 200
 VALUES_LIMIT = 20_000
 """More values than this come from aliases that repeat each other (a "billion laughs"), not from a person."""
 
-# Other tools' files; MLflow's meta.yaml and Hydra's own configuration are bookkeeping.
+# Other tools' files; MLflow's meta.yaml is bookkeeping.
 _FOREIGN = frozenset({
-    "environment", "conda", "docker-compose", "compose", "mkdocs", "meta", "hydra", "overrides", "dvc", "python_env",
+    "environment", "conda", "docker-compose", "compose", "mkdocs", "meta", "dvc", "python_env",
     "codecov", "action", "cog", "pnpm-lock", "mlproject", "conda_env", "_config", "readthedocs",
 })  # fmt: skip
+_OVERRIDE = re.compile(r"\+{0,2}([A-Za-z_][\w.@/:\-]*)=(.*)", re.DOTALL)
+_DURATION = re.compile(r"(\d+)(ep|ba)")
 _FLOAT = re.compile(r"[+-]?(\d[\d_]*)?\.?\d[\d_]*([eE][+-]?\d+)")
 
 
@@ -40,9 +43,12 @@ def yaml_config(file: File) -> Iterator[Artifact]:
 
     Nested keys join with dots, Hydra's `defaults` list gives a setting for each group, every document of the file
     counts, anchors and merge keys are followed, W&B's `{value: …, desc: …}` is unwrapped, unknown tags
-    (`!!python/object`) are passed over. Values are YAML 1.1's, as PyYAML and OmegaConf read them, with one exception:
-    an unquoted `3e-4`, which YAML 1.1 calls a string, is the number, because every trainer converts it or fails. A
-    value that an alias shares has no span: editing it would change others.
+    (`!!python/object`) are passed over; an enumeration's member is its value. Values are YAML 1.1's, as PyYAML and
+    OmegaConf read them, with one exception: an unquoted `3e-4`, which YAML 1.1 calls a string, is the number, because
+    every trainer converts it or fails. A value that an alias shares has no span: editing it would change others.
+
+    Of Hydra's own files `overrides.yaml` is a list of `key=value`, and of `hydra.yaml` only the chosen groups are read.
+    Composer's `max_duration: 10ep` is the number of epochs, `5000ba` that of steps. Secrets are left out.
     """
     if not file.size:
         raise ReadError("the file is empty")
@@ -62,7 +68,12 @@ def yaml_config(file: File) -> Iterator[Artifact]:
         raise ReadError("YAML is nested too deeply to be read") from error
     walk = _Walk(file, is_record(file))
     for document in documents:
-        if isinstance(document, yaml.MappingNode):
+        if isinstance(document, yaml.SequenceNode):
+            yield from walk.overrides(document)
+        elif isinstance(document, yaml.MappingNode) and file.path.endswith(".hydra/hydra.yaml"):
+            yield from walk.chosen(document)
+        elif isinstance(document, yaml.MappingNode):
+            walk.record |= walk.is_complete(document)
             yield from walk.mapping(document, ())
 
 
@@ -83,10 +94,36 @@ class _Walk:
         from yaml.constructor import SafeConstructor
 
         self._file = file
-        self._record = record
+        self.record = record
         self._construct = SafeConstructor()
         self._seen: set[int] = set()
         self._budget = VALUES_LIMIT
+
+    def is_complete(self, node: yaml.MappingNode) -> bool:
+        """detectron2 dumps every setting there is, which a person does not write."""
+        return self._pairs(node).keys() >= {"CUDNN_BENCHMARK", "DATALOADER", "OUTPUT_DIR", "SOLVER"}
+
+    def overrides(self, node: yaml.SequenceNode) -> Iterator[SettingValue]:
+        """Hydra's list of what the command line said: `key=value`, also to be added (`+key=value`)."""
+        for item in node.value:
+            match = _OVERRIDE.fullmatch(str(item.value)) if item.id == "scalar" else None
+            if match is None or is_secret(match[1], match[2]):
+                continue
+            start = item.start_mark.index + (item.style in ("'", '"')) + match.start(2)
+            exact = not item.style and match[2]
+            place = self._file.source(start, start + len(match[2]) if exact else None, key=match[1])
+            yield SettingValue(match[1], literal(match[2]), Role.FILE, place, record=self.record)
+
+    def chosen(self, node: yaml.MappingNode) -> Iterator[SettingValue]:
+        """The groups that Hydra chose, which say what files of `conf/` the run took."""
+        for key in ("hydra", "runtime", "choices"):
+            found = self._pairs(node).get(key)
+            if found is None or found.id != "mapping":
+                return
+            node = found
+        for group, value in self._pairs(node).items():
+            if value.id == "scalar" and not group.startswith("hydra/"):
+                yield self._setting(("defaults", group), value, self._scalar(value), wrapped=True)
 
     def mapping(self, node: yaml.MappingNode, path: tuple[str, ...]) -> Iterator[SettingValue]:
         pairs = self._pairs(node)
@@ -105,12 +142,20 @@ class _Walk:
                 if len(here) < MAX_DEPTH:
                     yield from self.mapping(inner, here)
             elif kind == "scalar":
-                yield self._setting(here, inner, self._scalar(inner), wrapped=inner is not value)
+                scalar = self._scalar(inner)
+                if not is_secret(key, scalar):
+                    yield self._setting(here, inner, scalar, wrapped=inner is not value)
+                if key == "max_duration" and (span := _DURATION.fullmatch(str(scalar))):
+                    unit = "epochs" if span[2] == "ep" else "total_steps"
+                    place = self._file.at(inner.start_mark.line + 1, key=".".join((*path, unit)))
+                    yield SettingValue(unit, int(span[1]), Role.FILE, place, record=self.record)
             elif here == ("defaults",):
                 yield from self._choices(inner)
             elif len(inner.value) <= MAX_LIST and all(n.id == "scalar" for n in inner.value):
                 found = tuple(self._scalar(n) for n in inner.value)
-                yield self._setting(here, inner, found, wrapped=inner is not value)
+                # `!!python/object/apply:…SchedulerType [linear]` is a member of an enumeration.
+                member = len(found) == 1 and "python/object/apply" in inner.tag
+                yield self._setting(here, inner, found[0] if member else found, wrapped=inner is not value)
 
     def _choices(self, node: yaml.SequenceNode) -> Iterator[SettingValue]:
         """Hydra's list of which file each group takes: `- model: base` gives `defaults.model`."""
@@ -131,7 +176,7 @@ class _Walk:
         else:
             place = self._file.source(start, end, key=name)
         self._seen.add(id(node))
-        return SettingValue(name, value, Role.FILE, place, record=self._record or wrapped)
+        return SettingValue(name, value, Role.FILE, place, record=self.record or wrapped)
 
     def _pairs(self, node: yaml.MappingNode, depth: int = 0) -> dict[str, Any]:
         """Keys as text, the last of duplicates; what `<<` merges in comes first and is overridden."""
@@ -173,6 +218,8 @@ class _Walk:
                 return float(self._construct.construct_yaml_float(node))
         except (ValueError, KeyError):  # `!!int abc`
             return text
+        if not text and "python/name" in node.tag:
+            return kind
         if not node.style and _FLOAT.fullmatch(text):
             return float(text.replace("_", ""))
         return text

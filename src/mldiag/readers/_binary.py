@@ -1,0 +1,107 @@
+"""Binary files read piece by piece at known positions: what the readers of checkpoints share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO
+
+from mldiag.errors import ReadError, os_reason
+from mldiag.files import File
+
+HEADER_LIMIT = 100_000_000
+"""Largest header, in bytes, that is read; the limit of the safetensors library (`MAX_HEADER_SIZE`)."""
+
+MAX_RANK = 64
+"""Dimensions of a tensor; NumPy 2 stops at 64, every other format at fewer."""
+
+ITEM_SIZES = {
+    "bool": 1, "int8": 1, "uint8": 1, "int16": 2, "uint16": 2, "int32": 4, "uint32": 4, "int64": 8, "uint64": 8,
+    "float16": 2, "bfloat16": 2, "float32": 4, "float64": 8, "complex64": 8, "complex128": 16, "complex32": 4,
+    "float8_e4m3fn": 1, "float8_e5m2": 1, "float8_e4m3fnuz": 1, "float8_e5m2fnuz": 1, "float8_e8m0fnu": 1,
+    "qint8": 1, "quint8": 1, "qint32": 4,
+}  # fmt: skip
+"""Bytes of an element by its type; types of less than a byte are not here."""
+
+
+class Window:
+    """A file, or a part of one that is a file of its own, read by position.
+
+    Args:
+        base: where the part begins; positions count from there.
+        size: bytes of the part.
+    """
+
+    def __init__(self, stream: BinaryIO, size: int, base: int = 0) -> None:
+        self._stream = stream
+        self.size = size
+        self.base = base
+
+    def read(self, at: int, size: int, what: str) -> bytes:
+        """Exactly these bytes.
+
+        Raises:
+            ReadError: the file ends before; `what` names the part of the format that is cut.
+        """
+        if at < 0 or at + size > self.size:
+            raise ReadError(
+                f"{what} should be bytes {at:,} to {at + size:,}, but there are only {self.size:,} (cut file)"
+            )
+        data = self.some(at, size)
+        if len(data) < size:
+            raise ReadError(f"{what} is cut: {len(data):,} of {size:,} bytes are there")
+        return data
+
+    def some(self, at: int, size: int) -> bytes:
+        """Up to so many bytes: fewer at the end of the part."""
+        try:
+            self._stream.seek(self.base + at)
+            return self._stream.read(max(0, min(size, self.size - at)))
+        except (OSError, OverflowError) as error:
+            reason = os_reason(error) if isinstance(error, OSError) else "a position beyond what a file can have"
+            raise ReadError(f"cannot be read: {reason}") from error
+
+    def number(self, at: int, size: int, what: str) -> int:
+        """An unsigned little-endian number."""
+        return int.from_bytes(self.read(at, size, what), "little")
+
+    def part(self, at: int, size: int) -> Window:
+        """A file inside this one."""
+        return Window(self._stream, min(size, max(0, self.size - at)), self.base + at)
+
+
+@contextmanager
+def window(file: File) -> Iterator[Window]:
+    """A file to read by position; refuses an empty one and a Git LFS pointer."""
+    if not file.size or not file.head:
+        raise ReadError("the file is empty")
+    with file.open() as stream:
+        yield Window(stream, file.size)
+
+
+def shape_of(numbers: object) -> tuple[int, ...] | None:
+    """A shape: whole numbers that are not negative, of which there are not too many; None for anything else."""
+    if not isinstance(numbers, list | tuple) or len(numbers) > MAX_RANK:
+        return None
+    if not all(type(n) is int and 0 <= n < 2**63 for n in numbers):
+        return None
+    return tuple(numbers)
+
+
+def bytes_of(shape: tuple[int, ...], dtype: str) -> int | None:
+    """Bytes of a dense tensor; None for types whose elements have no size of their own."""
+    size = ITEM_SIZES.get(dtype)
+    return None if size is None else math.prod(shape) * size
+
+
+def shown(name: str, longest: int = 80) -> str:
+    """A name from a file as a message can have it: on one line, not too long."""
+    printable = "".join(c if c.isprintable() else "?" for c in name[: longest + 1])
+    return printable if len(printable) <= longest else f"{printable[: longest - 3]}..."
+
+
+def listed(names: list[str], few: int = 3) -> str:
+    """The first of several remarks, shortened, for a message."""
+    told = ", ".join(shown(n, 200) for n in names[:few])
+    return told if len(names) <= few else f"{told} and {len(names) - few:,} more"

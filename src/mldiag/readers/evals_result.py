@@ -1,0 +1,76 @@
+"""The `evals_result` that XGBoost and LightGBM return, as JSON."""
+
+from __future__ import annotations
+
+import re
+from array import array
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from mldiag.artifacts import Artifact, Series
+from mldiag.errors import ReadError
+from mldiag.files import File
+from mldiag.readers import reader
+from mldiag.readers._columns import is_cell, number, shortened
+from mldiag.vocabulary import series_name, split_of
+
+_SET = re.compile(r"(train(ing)?|valid(ation)?|eval|test|dev|dtrain|dtest|dvalid|learn)([_-]?\d+)?", re.IGNORECASE)
+_NUMBERED = re.compile(r"(validation|valid|eval)_\d+|training", re.IGNORECASE)
+# What boosting libraries measure, and neural networks seldom by these names.
+_BOOSTED = re.compile(
+    r"(m?(log_?loss|error)|(binary|multi)_(logloss|error)|auc(_mu|pr)?|rmsle|l[12]|mape|mphe|gamma(_deviance)?|poisson|"
+    r"quantile|huber|fair|tweedie|(poisson|gamma|tweedie)-\w+|(ndcg|map|pre)(@\d+)?-?|average_precision|"
+    r"cross_entropy(_lambda)?|kullback_leibler|kldiv|xentropy|aft-nloglik|merror)(@[\d.]+)?",
+    re.IGNORECASE,
+)
+_SHARED = frozenset({"rmse", "mae", "error"})
+
+
+def _sets(document: object) -> Mapping[str, Mapping[str, list[Any]]] | None:
+    """Set → metric → values, where the document is one of boosting."""
+    if not isinstance(document, dict) or not document or not all(_SET.fullmatch(str(k)) for k in document):
+        return None
+    metrics = [m for m in document.values() if isinstance(m, dict) and m]
+    if len(metrics) < len(document):
+        return None
+    names = {str(n) for m in metrics for n in m}
+    lists = [v for m in metrics for v in m.values()]
+    if not all(isinstance(v, list) and v and all(map(is_cell, v)) for v in lists):
+        return None
+    boosted = [n for n in names if _BOOSTED.fullmatch(n)]
+    other = [n for n in names if n not in boosted and n.lower() not in _SHARED]
+    named = any(_NUMBERED.fullmatch(str(k)) for k in document)
+    return document if named or (boosted and not other) else None
+
+
+def _is_evals_result(file: File) -> bool:
+    head = file.head.lstrip()
+    if not head.startswith(b"{") or not re.match(rb'\{\s*"(train|valid|eval|test|dev|dtrain|dtest|learn)', head):
+        return False
+    return _sets(file.json) is not None
+
+
+@reader("*.json", matches=_is_evals_result, priority=25, post=True)
+def evals_result(file: File) -> Iterator[Artifact]:
+    """The `evals_result` of XGBoost and LightGBM: a list per evaluation set and metric, one value per boosting round.
+
+    Steps are rounds, counted from 0. Of several sets of one split (`validation_0`, `validation_1`) the first is meant
+    by the split's name; others keep a number. scikit-learn's wrapper of XGBoost names its sets by their order alone, so
+    that `validation_0` may be the training set: the file does not say. The same lists under other names are a training
+    history of epochs, and read as such.
+    """
+    sets = _sets(file.json)
+    if sets is None:
+        raise ReadError("no lists of one value per boosting round")
+    seen: dict[str, int] = {}
+    for name, metrics in sets.items():
+        split = split_of(name) or "val"
+        seen[split] = seen.get(split, -1) + 1
+        prefix = f"{split}/{seen[split]}" if seen[split] else split
+        for metric, values in metrics.items():
+            cells = [number(v) for v in values]
+            data = array("d", (float("nan") if c is None else c for c in cells))
+            nulls = tuple(i for i, v in enumerate(values) if v is None)
+            raw = f"{name}/{metric}"
+            place = shortened(file.find(f'"{metric}"', key=raw))
+            yield Series(series_name(f"{prefix}/{metric}"), raw, data, place, array("d", range(len(data))), nulls=nulls)

@@ -1,0 +1,112 @@
+"""Training logs of free text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from mldiag.artifacts import Artifact, LogRows, Source
+from mldiag.errors import ReadError
+from mldiag.files import Block, File
+from mldiag.readers import reader
+
+IN_BULK = 3 * 2**20
+"""Bytes from which on known templates are read with numpy. Its import costs a tenth of a second and the first block is
+learnt from line by line, so that the two ways meet at 2 MiB (`benchmarks/text_log.py`)."""
+
+LEARNT_FROM = 2**17
+"""Bytes of a long log that are read line by line at first, so that the rest can be read in bulk."""
+
+_LOOKED_AT = 2**20
+"""Bytes that are searched for a first row: dumps of a configuration or of compiled code can come before it."""
+_DOCUMENTS = re.compile(
+    r"(readme|license|licence|notice|changelog|requirements|authors|contributing|todo)\b.*", re.IGNORECASE
+)
+_PATTERNS = (
+    "*.log", "*.txt", "*.out", "*.err", "log*", "*.stdout", "*.stderr", "nohup.out", "slurm-*", "std*", "*.log.*",
+    "*_log", "console*",
+)  # fmt: skip
+
+
+def _is_log(file: File) -> bool:
+    """Whether a row of a training log is among the first lines."""
+    if _DOCUMENTS.match(file.name) or not file.size or (b"\0" in file.head[:4096] and file.encoding == "utf-8"):
+        return False
+    from mldiag.readers._text_series import Log
+    from mldiag.readers._text_templates import Learner
+
+    learner = Learner()
+    looked = 0
+    try:
+        for block in file.blocks(2**17):
+            learner.read(block)
+            looked += len(block.data)
+            if Log(learner, file.path).accepted:
+                return True
+            if looked > _LOOKED_AT or not (learner.templates or learner.dated):
+                break
+    except ReadError:
+        return False  # one endless line
+    return False
+
+
+@reader(*_PATTERNS, matches=_is_log, priority=5, post=True)
+def text_log(file: File) -> Iterator[Artifact]:
+    """Logs that a program printed for people: of frameworks and of hand-written loops, in any language.
+
+    Lines that differ only in their numbers are one template; what its numbers mean is learnt from the words before
+    them (`loss: 0.5`, `val_loss=0.4`, `lr 1e-4`), or behind them (`109,765 tok/sec`). A split stands in the label,
+    before it in the line, or in a header above (`Validation:`); a line without an epoch or step has those of the last
+    line that names one. Counters that begin again with each epoch become steps where the length of an epoch is logged
+    (`[100/500]`). Of a value and its average in parentheses (`0.85 (0.83)`) the value is taken; per cent are fractions;
+    `N/M` of an epoch or step gives the plan as a record.
+
+    Colours, prefixes of loggers and the drawing of progress bars are no text; each state of a bar counts, but of one
+    that runs through an epoch by itself (Keras) only the last. A line is a row if it names a quantity that training
+    logs, beside an epoch or step or more than once; other quantities are taken along from such rows. What is logged in
+    two ways (per step and as a mean per epoch) is one series of the longer; of evaluations the summaries count.
+    Dumps of arguments and lines of `key: value` before the first row are records of settings. A last line without its
+    end is taken unless a number may be cut.
+    """
+    from mldiag.readers._text_series import Log
+    from mldiag.readers._text_templates import Learner
+    from mldiag.vocabulary import split_of
+
+    learner = Learner()
+    take = learner.read
+    if file.size >= IN_BULK:
+        from mldiag.readers._text_bulk import BulkLearner
+
+        take = BulkLearner(learner).read
+    trouble: ReadError | None = None
+    try:
+        for block in _blocks(file):
+            whole, _, last = block.data.rpartition(b"\n")
+            if last and not last.endswith(b"\r"):
+                # Only the file's last block can end without a line end.
+                take(Block(whole, block.line, block.ends))
+                learner.read_last(Block(last, block.line + block.ends, 0))
+            else:
+                take(block)
+    except ReadError as error:
+        trouble = error
+    log = Log(learner, file.path, split_of(file.name.rsplit(".", 1)[0]))
+    yield from log.series()
+    yield LogRows(Source(file.path), sum(len(rows.template.at) for rows in log.accepted))
+    yield from log.settings()
+    if trouble is not None:
+        raise ReadError(trouble.reason, line=trouble.line, partial=bool(log.accepted))
+    if not log.accepted:
+        raise ReadError("no line is a row of a training log")
+
+
+def _blocks(file: File) -> Iterator[Block]:
+    """The blocks of a file; of a long one with a short one at first."""
+    for block in file.blocks():
+        cut = block.data.find(b"\n", LEARNT_FROM) + 1
+        if block.line == 1 and cut and file.size >= IN_BULK:
+            ends = block.data.count(b"\n", 0, cut)
+            yield Block(block.data[:cut], 1, ends)
+            yield Block(block.data[cut:], 1 + ends, block.ends - ends)
+        else:
+            yield block
