@@ -38,7 +38,7 @@ KNOWN: dict[str, str] = {
     "detectron2-buaazhanghaona-mgm-mask2former-01": _AP,
     "detectron2-ghailen-ben-ac-detectron2-detection-01": _AP,
     "detectron2-k-merrick-water-meters-01": _AP,
-    "tensorboard-10tanmay100-deepcnnclassifier-02": "a point in train and one in validation, which the manifest adds up",
+    "tensorboard-10tanmay100-deepcnnclassifier-02": "a point in each of train and validation; it adds them up",
     "nnunet-mizgithub-nnunettrainerv2bratsre-01": _CRASHED,
     "nnunet-mizgithub-result-of-extending-nn-01": _CRASHED,
     "nnunet-mizgithub-result-of-extending-nn-02": _CRASHED,

@@ -5,11 +5,12 @@ from __future__ import annotations
 import codecs
 import io
 import json
+import os
 import re
 import stat
 import sys
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -27,6 +28,9 @@ LINE_LIMIT = 16 * 2**20
 BLOCK = 2**20
 """Bytes of a block: large enough that the work per block does not count, small enough that it stays in the cache."""
 
+HEAD = 2**16
+"""Bytes of a file's beginning, by which its format is told; a file that is no longer is read once."""
+
 LONG = 8 * 2**20
 """Bytes above which one line is looked up in the file instead of in the decoded whole: 20 ms of scanning at most, where
 the text and the starts of its lines would be kept at several times the file's size."""
@@ -39,10 +43,14 @@ _BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_MARKS = {"utf-8-sig": 3, "utf-16": 2, "utf-32": 4}
 _MARKLESS = {"utf-8-sig": "utf-8", "utf-16": "utf-16-le", "utf-32": "utf-32-le"}
 _NOT_ASCII = re.compile("[^\\0-\\x7f]")
 _HIGH_BYTES = bytes(range(0x80, 0x100))
 _CHINESE_WORD = re.compile(rb"[\x80-\xff]{4,}")
+# Texts' lengths that may be passed over line by line before the starts of all lines are kept: that costs about five
+# passes over the text, and most files are asked for a few places only.
+_PASSES = 8
 # What no text has: control characters but white space, backspace, bell and escape (progress bars, colours), and 0xff,
 # which is filling in binary data and in Latin-1 a letter that hardly any word has.
 _BINARY = re.compile(rb"[\x00-\x06\x0e-\x1a\x1c-\x1f\xff]")
@@ -67,18 +75,33 @@ class File:
         path: POSIX path relative to it.
         content: replaces what is on disk (a fix that is being tried).
         member: which run is meant of a file that holds several; empty for others.
+        beside: paths of all files of the run; None where they are not known.
     """
 
-    def __init__(self, root: Path, path: str, content: bytes | None = None, member: str = "") -> None:
+    def __init__(
+        self,
+        root: Path,
+        path: str,
+        content: bytes | None = None,
+        member: str = "",
+        beside: Sequence[str] | None = None,
+    ) -> None:
         self.root = root
         self.path = path
         self.member = member
+        self.beside = beside
         self._content = content
         self._kept = Block(b"", 1, 0)
+        self._counted = (0, 1)
+        self._passed = 0
 
     @property
     def name(self) -> str:
         return self.path.rsplit("/", 1)[-1]
+
+    @property
+    def _place(self) -> str:
+        return os.path.join(self.root, self.path)  # noqa: PTH118 (called for each of many files)
 
     @cached_property
     def size(self) -> int:
@@ -90,7 +113,7 @@ class File:
         if self._content is not None:
             return len(self._content)
         try:
-            found = (self.root / self.path).stat()
+            found = os.stat(self._place)  # noqa: PTH116 (called for each of many files)
         except OSError as error:
             raise _unreachable(error) from error
         if not stat.S_ISREG(found.st_mode):
@@ -102,7 +125,7 @@ class File:
     @cached_property
     def head(self) -> bytes:
         """The first 64 KiB."""
-        return _no_pointer(self._first(65536))
+        return _no_pointer(self._first(HEAD))
 
     @cached_property
     def data(self) -> bytes:
@@ -113,16 +136,22 @@ class File:
             )
         if self._content is not None:
             return _no_pointer(self._content)
-        data = _no_pointer(self._first(self.size))
+        data = self.head if self.size <= HEAD else _no_pointer(self._first(self.size))
         if len(data) > LINE_LIMIT:
             _refuse_long_lines(data)
         return data
 
     def _first(self, count: int) -> bytes:
         count = min(count, self.size)
+        if self._content is not None:
+            return self._content[:count]
         try:
-            with self.open() as stream:
-                return stream.read(count)
+            # A buffered file asks for more of the system than reading a small one needs.
+            with open(self._place, "rb", 0 if count <= HEAD else -1) as stream:  # noqa: PTH123 (as in `_place`)
+                data = stream.read(count)
+                while len(data) < count and (more := stream.read(count - len(data))):
+                    data += more
+                return data
         except OSError as error:
             raise _unreachable(error) from error
 
@@ -132,7 +161,7 @@ class File:
             return io.BytesIO(self._content)
         _ = self.size  # refuses what would block or never end
         try:
-            return (self.root / self.path).open("rb")
+            return open(self._place, "rb")  # noqa: PTH123 (as in `_place`; the caller closes it)
         except OSError as error:
             raise _unreachable(error) from error
 
@@ -225,6 +254,8 @@ class File:
     @cached_property
     def lenient_text(self) -> str:
         """The decoded content with undecodable bytes as U+FFFD, for formats that judge line by line."""
+        if "text" in self.__dict__:
+            return self.text
         return self.data.decode(self.encoding, errors="replace")
 
     @cached_property
@@ -265,11 +296,44 @@ class File:
             lines = block.data.split(b"\n")
             at = number - block.line
             return lines[at].decode(errors="replace").rstrip("\r") if at < len(lines) else ""
-        text, starts = self.lenient_text, self._line_starts
-        if number > len(starts):
-            return ""
-        end = starts[number] if number < len(starts) else len(text)
-        return text[starts[number - 1] : end].rstrip("\r\n")
+        start = self._start_of(number)
+        return "" if start is None else self._line_from(start)
+
+    def _line_from(self, start: int) -> str:
+        text = self.lenient_text
+        end = text.find("\n", start)
+        return text[start : len(text) if end < 0 else end].rstrip("\r\n")
+
+    def _start_of(self, number: int) -> int | None:
+        """The index in the text at which a line begins; None behind the last."""
+        text = self.lenient_text
+        if not self._is_indexed:
+            start, at = self._counted if self._counted[1] <= number else (0, 1)
+            begun = start
+            while at < number and (end := text.find("\n", start)) >= 0:
+                start, at = end + 1, at + 1
+            self._counted = start, at
+            self._passed += start - begun
+            return start if at == number else None
+        return self._line_starts[number - 1] if number <= len(self._line_starts) else None
+
+    def _line_at(self, index: int) -> tuple[int, int]:
+        """Number and beginning of the line in which a character of the text stands."""
+        if self._is_indexed:
+            number = bisect_right(self._line_starts, index)
+            return number, self._line_starts[number - 1]
+        text = self.lenient_text
+        begun, number = self._counted if self._counted[0] <= index else (0, 1)
+        start = text.rfind("\n", begun, index) + 1 or begun
+        number += text.count("\n", begun, start)
+        self._counted = start, number
+        self._passed += index - begun
+        return number, start
+
+    @property
+    def _is_indexed(self) -> bool:
+        """Whether the starts of all lines are kept, or so many places were asked for that they should be."""
+        return "_line_starts" in self.__dict__ or self._passed > _PASSES * len(self.lenient_text)
 
     @property
     def _is_streamed(self) -> bool:
@@ -289,23 +353,23 @@ class File:
     def byte_offset(self, index: int) -> int:
         """Byte offset in the file of a character index in `text`."""
         text = self.lenient_text
-        mark = {"utf-8-sig": 3, "utf-16": 2, "utf-32": 4}.get(self.encoding, 0)
-        if self.codec in ("utf-8", "latin-1") and text.isascii():
+        mark = _MARKS.get(self.encoding, 0)
+        if text.isascii() and self.codec in ("utf-8", "latin-1"):
             return mark + index
         return mark + len(text[:index].encode(self.codec))
 
     def source(self, start: int, end: int | None = None, *, key: str | None = None) -> Source:
         """The place of the characters `[start, end)` of `text`, with line, column, byte span and excerpt."""
-        number = bisect_right(self._line_starts, start)
+        number, begun = self._line_at(start)
         return Source(
             path=self.path,
             line=number,
-            column=start - self._line_starts[number - 1] + 1,
+            column=start - begun + 1,
             key=key,
             start=None if end is None else self.byte_offset(start),
             end=None if end is None else self.byte_offset(end),
             text=None if end is None else self.lenient_text[start:end],
-            excerpt=self.line(number),
+            excerpt=self._line_from(begun),
         )
 
     def at(self, line: int | None = None, *, key: str | None = None) -> Source:
@@ -325,8 +389,8 @@ class File:
         at = self.lenient_text.find(needle)
         if at < 0:
             return self.at(key=key)
-        number = bisect_right(self._line_starts, at)
-        return Source(path=self.path, line=number, key=key, excerpt=self.line(number))
+        number, begun = self._line_at(at)
+        return Source(path=self.path, line=number, key=key, excerpt=self._line_from(begun))
 
 
 class Folder:
@@ -341,7 +405,7 @@ class Folder:
         self._member = member
 
     def __getitem__(self, path: str) -> File:
-        return File(self.root, path, self.overlay.get(path), self._member)
+        return File(self.root, path, self.overlay.get(path), self._member, self.paths)
 
 
 def _by_zeros(head: bytes) -> str:

@@ -29,9 +29,9 @@ def read(content: bytes, *, bulk: bool, name: str = "log.csv", small: bool = Tru
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "IN_BULK", 0 if bulk else math.inf)
         try:
-            for artifact in csv_table((SmallBlocks if small else File)(Path(), name, content)):
-                assert isinstance(artifact, Series)
-                found.append(artifact)
+            found.extend(
+                a for a in csv_table((SmallBlocks if small else File)(Path(), name, content)) if isinstance(a, Series)
+            )
         except ReadError as error:
             return found, f"{error.line}: {error}"
     return found, ""

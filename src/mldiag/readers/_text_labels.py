@@ -19,10 +19,14 @@ _MEASURES = frozenset({
     "top", "bleu", "rouge", "meteor", "chrf", "wer", "cer", "ter", "ssim", "psnr", "lpips", "fid", "mae", "mse",
     "rmse", "rmsle", "mape", "smape", "r2", "mrr", "ndcg", "hits", "bpb", "bpc", "bpd", "nll", "kl", "kld", "elbo",
     "err", "error", "reward", "return", "entropy", "spearman", "pearson", "kappa", "mcc", "fscore", "sensitivity",
-    "specificity", "l1", "l2", "logloss", "likelihood", "perplexity", "score", "gan", "em", "hella",
-    "hellaswag",
+    "specificity", "l1", "l2", "logloss", "likelihood", "perplexity", "score", "gan", "em",
 })  # fmt: skip
 """Words of quantities that are measured on a model, beside the losses and accuracies of the vocabulary."""
+
+_BENCHMARKS = frozenset({
+    "hella", "hellaswag", "mmlu", "lambada", "piqa", "winogrande", "boolq", "gsm8k", "truthfulqa",
+})  # fmt: skip
+"""Names of public benchmarks: a score on one is of held-out data, whoever logs it."""
 
 # A word that makes of a loss or score a setting.
 _NO_OUTCOME = frozenset({
@@ -235,7 +239,12 @@ def meaning(label: str) -> Meaning:
         or _SENTENCE & set(words)
     ):
         return Meaning()
-    outcome = is_known_quantity(joined) or any(w in _MEASURES or w.rstrip("0123456789") in _MEASURES for w in words)
+    benchmark = bool(_BENCHMARKS & set(words)) and split_of(joined) is None
+    outcome = (
+        benchmark
+        or is_known_quantity(joined)
+        or any(w in _MEASURES or w.rstrip("0123456789") in _MEASURES for w in words)
+    )
     if not outcome and len(joined) == 1 and joined.isascii():
         return Meaning()
     name = series_name(joined)
@@ -244,6 +253,8 @@ def meaning(label: str) -> Meaning:
         known = 1 if "/" not in name or words[-1] == "lr" else 2
     elif name == "train/loss":
         known = 2
+    if benchmark and known == 2:
+        return Meaning("metric", name.replace("train/", "val/", 1), "val", known)
     return Meaning("metric", name, split_of(joined), known)
 
 
