@@ -1,6 +1,7 @@
 # On a fresh machine: `make demo` (core only; audits an example), `make test` (everything).
 PYTHON ?= python3
 VENV := .venv
+PEERS := .venv-peers
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 EXAMPLE := examples/versions/v5-transformer
@@ -40,12 +41,20 @@ lint: $(VENV)/.all  ## format, lint, types, docs
 check: lint  ## lint and the fast tests
 	@$(BIN)/python -m pytest -n auto -m 'not slow'
 
-bench: $(VENV)/.all  ## benchmarks against peers
+$(PEERS)/.ready: benchmarks/peers.txt
+	@echo "setting up $(PEERS) (what the benchmarks compare with)"
+	@$(PYTHON) -m venv $(PEERS)
+	@$(PEERS)/bin/python -m pip --disable-pip-version-check install --quiet --requirement benchmarks/peers.txt
+	@touch $@
+
+bench: $(VENV)/.all $(PEERS)/.ready  ## benchmarks against peers
 	@$(BIN)/python benchmarks/cold_start.py
+	@code=0; for each in tensorboard_events csv_table jsonl trainer_state text_log many_runs; do \
+	$(BIN)/python benchmarks/$$each.py --peers $(PEERS)/bin/python || code=$$?; done; exit $$code
 
 docs: $(VENV)/.all  ## what follows from the code: docs/rules/, docs/reading.md, examples/expected/
 	@$(BIN)/python docs/build.py
 	@MLDIAG_GOLDEN=write $(BIN)/python -m pytest tests/test_examples.py -k expected_output
 
 clean:
-	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist
+	@rm -rf $(VENV) $(PEERS) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist

@@ -44,3 +44,13 @@ def test_the_counts_on_the_page_of_wrong_claims_are_those_of_the_formula(width: 
 def test_the_fix_section_of_a_page_begins_with_how_safe_it_is() -> None:
     for rule in load().rules.values():
         assert ("## Fix" in rule.doc) == (rule.fix is not None), rule.code
+
+
+def test_every_format_of_the_readme_is_shown_by_cases() -> None:
+    """A word in quotes behind a link names cases of that file; every reader is among what the table shows."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    table = readme[readme.index("| left by |") : readme.index("\n\nText is UTF-8")]
+    shown = re.findall(r'\]\((tests/readers/[\w.]+)\)(?: "([^"]+)")?', table)
+    assert not [(path, word) for path, word in shown if word not in (ROOT / path).read_text(encoding="utf-8")]
+    pages = "".join((ROOT / path).read_text(encoding="utf-8") for path, _ in shown)
+    assert not [r.name for r in load().readers if r.name not in pages]

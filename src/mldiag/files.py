@@ -15,6 +15,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
+import msgspec
+
 from mldiag.artifacts import Source
 from mldiag.errors import ReadError, os_reason
 
@@ -265,7 +267,11 @@ class File:
         Raises:
             ReadError: not JSON; names the line and whether the file seems cut.
         """
-        text = self.text
+        # A quarter of the time; it takes less than Python's json does: no NaN, 1e999 or half of a surrogate pair.
+        try:
+            return msgspec.json.decode(self.data)
+        except (msgspec.MsgspecError, RecursionError):
+            text = self.text
         try:
             return json.loads(text)
         except RecursionError as error:

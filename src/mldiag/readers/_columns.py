@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from mldiag.artifacts import LogRows, Series, Source
 from mldiag.files import File
-from mldiag.readers._table_axes import Axes, never_falls, restarts
+from mldiag.readers._table_axes import Axes, never_falls, plain_columns, restarts
 from mldiag.vocabulary import axis, is_metric, normalized, split_of
 
 if TYPE_CHECKING:
@@ -261,11 +261,20 @@ class Table:
             self._lines.append(line)
         self._count += 1
 
+    def add_all(self, rows: Sequence[Mapping[str, object]]) -> None:
+        """Takes records, nested or not, of which no lines are known; by columns where every cell is a number."""
+        columns = plain_columns(rows)
+        if columns is None:
+            for row in rows:
+                self.add(flat(row))
+        else:
+            self.extend(columns, len(rows), None)
+
     def extend(
         self,
         columns: Mapping[str, tuple[Rows, Values]],
         count: int,
-        lines: Rows,
+        lines: Rows | None,
         *,
         nulls: Mapping[str, Sequence[int]] | None = None,
         texts: Mapping[str, tuple[int, str, int]] | None = None,
@@ -275,7 +284,7 @@ class Table:
         Args:
             columns: key → positions of its cells among these rows, ascending, and their values; a key without a cell in
                 a row is absent there, as with `add`. A range, or a contiguous memoryview of int64 and float64, will do.
-            count: rows. `lines`: their 1-based lines, one per row.
+            count: rows. `lines`: their 1-based lines, one per row, or None where they are not known.
             nulls: key → which of its cells here are explicit nulls (NaN in their place).
             texts: key → how many of its cells here are no numbers and so left out of `columns`, the first, its line.
         """
@@ -288,7 +297,7 @@ class Table:
         for key, (rows, values) in columns.items():
             kind = self.kind(key)
             if kind == "metric":
-                column = self._column(key, lines[rows[0]] if len(rows) else None)
+                column = self._column(key, lines[rows[0]] if len(rows) and lines is not None else None)
                 column.nulls.extend(map(len(column.values).__add__, (nulls or {}).get(key, ())))
                 if not isinstance(rows, range):
                     # Columns with gaps in the same rows come with the same object, and it is shifted once.
@@ -307,7 +316,7 @@ class Table:
                     axis_of[self._count + row] = value
         if isinstance(lines, range):
             self._lines.extend(lines)
-        else:
+        elif lines is not None:
             _append(self._lines, lines)
         self._count += count
 

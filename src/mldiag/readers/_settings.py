@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from functools import cache
+from functools import cache, lru_cache
 
 from mldiag.artifacts import Role, Scalar, SettingValue
 from mldiag.files import File
@@ -61,15 +61,22 @@ def is_secret(key: str, value: object, *, environment: bool = False) -> bool:
     """
     if isinstance(value, str) and "://" in value and re.search(r"\w+://[^\s/:@]+:[^\s/@]+@", value):
         return True
+    as_text, always, in_environment = _secrecy(key)
+    if always or (environment and in_environment):
+        return True
+    return as_text and isinstance(value, str) and bool(value)
+
+
+@lru_cache(4096)
+def _secrecy(key: str) -> tuple[bool, bool, bool]:
+    """Whether a key is called a secret if its value is a text, whatever it is, and in the environment."""
     plain = normalized(re.split(r"[./]", key)[-1])
     anywhere, even_numbers, in_environment, ordinary = _secrets()
     if even_numbers.search(plain):
-        return True
+        return True, True, True
     if ordinary.search(plain):
-        return False
-    if environment and in_environment.search(plain):
-        return True
-    return isinstance(value, str) and bool(value) and anywhere.search(plain) is not None
+        return False, False, False
+    return anywhere.search(plain) is not None, False, in_environment.search(plain) is not None
 
 
 def flattened(mapping: Mapping[str, object], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Value]]:

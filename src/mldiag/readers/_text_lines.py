@@ -9,9 +9,13 @@ from functools import cache, lru_cache
 
 from mldiag.files import Block
 
-_NOISE = ("\x1b", "%|", "[=", "[.", "[>", "\u2501", "[K", "\ufeff")
-_ANSI = re.compile(r"\x1b(?:\[[0-9;:?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_=>])")
-_BARS = re.compile(r"(?<=%)\|[^|\n]*\||\[[=>.\-#]{5,}\]|[\u2500-\u259f]{3,}")
+# What each of the patterns below begins with. They stay within a line: what one holds must not depend on its block.
+_ESCAPE = "\x1b"
+_BAR_MARKS = ("%|", "[=", "[.", "[>", "[-", "[#")
+_BOXES = (b"\xe2\x94", b"\xe2\x95", b"\xe2\x96")
+"""The first bytes of U+2500 to U+259F in UTF-8."""
+_ANSI = re.compile(r"\x1b(?:\[[0-9;:?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)|[@-Z\\-_=>])")
+_BARS = re.compile(r"(?<=%)\|[^|\r\n]*\||\[[=>.\-#]{5,}\]|[\u2500-\u259f]{3,}")
 _STATES = 2**20
 """States of one line that are told apart."""
 _REDRAWN = re.compile(r"[\r\b]+")
@@ -69,11 +73,14 @@ class Lines:
         States of one line are told apart by the fraction of their number: all are on line `int(at)`.
         """
         text = block.data.decode("utf-8", errors="replace")
-        if "\r\n" in text:
+        if "\r" in text:
             text = text.replace("\r\n", "\n")
-        if any(mark in text for mark in _NOISE):
-            text = _BARS.sub(" ", _ANSI.sub("", text))
-        if "\r" in text or "\b" in text:
+        if _ESCAPE in text:
+            text = _ANSI.sub("", text)
+        if any(mark in text for mark in _BAR_MARKS) or (not text.isascii() and any(b in block.data for b in _BOXES)):
+            text = _BARS.sub(" ", text)
+        # A block can begin in the middle of a line of which states were handed out before.
+        if "\r" in text or "\b" in text or (self._line == block.line and self._states):
             return self._redrawn(text, block.line)
         return enumerate(text.split("\n"), block.line)
 

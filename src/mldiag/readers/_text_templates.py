@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from array import array
+from collections.abc import Iterable
 
 from msgspec import Struct, field
 
@@ -115,8 +116,16 @@ class Learner:
         if self._decimal_comma is None:
             self._decimal_comma = has_decimal_comma(block.data[:65536])
             self._cut = splitter(decimal_comma=self._decimal_comma)
-        cut, known = self._cut, self._known
-        for at, line in self._lines.of(block):
+        self.take(self._lines.of(block))
+
+    def take(self, lines: Iterable[tuple[float, str]]) -> None:
+        """Takes lines with their numbers, after `read` has taken the first of the log."""
+        cut, known, plain = self._cut, self._known, self._plain
+        for at, line in lines:
+            if line in plain:
+                if line.startswith("----"):
+                    self._box = at
+                continue
             if len(line) > LONGEST_LINE:
                 self.preamble.take(line, at)
                 continue
@@ -124,8 +133,7 @@ class Learner:
             if len(parts) == 1:
                 if line.startswith("----"):
                     self._box = at
-                if line not in self._plain:
-                    self._plain_line(line, at)
+                self._plain_line(line, at)
                 continue
             key = tuple(parts[::2])
             try:

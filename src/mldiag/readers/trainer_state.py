@@ -13,7 +13,7 @@ from mldiag.artifacts import Artifact, Series
 from mldiag.errors import ReadError
 from mldiag.files import LONG, File
 from mldiag.readers import reader
-from mldiag.readers._columns import Table, flat, shortened
+from mldiag.readers._columns import Table, shortened
 from mldiag.readers._settings import recorded
 
 if TYPE_CHECKING:
@@ -60,20 +60,15 @@ def _parsed(document: Any, file: File) -> Iterator[Artifact]:
     if not isinstance(history, list):
         raise ReadError("no list `log_history`, which a trainer state has")
     table = Table(file)
-    bad = 0
-    summary: dict[str, Any] = {}
-    for entry in history:
-        if not isinstance(entry, dict):
-            bad += 1
-        elif "train_runtime" in entry:
-            summary = {k: v for k, v in entry.items() if k not in ("step", "epoch")}
-        else:
-            table.add(flat(entry))
+    entries = [entry for entry in history if isinstance(entry, dict)]
+    table.add_all([entry for entry in entries if "train_runtime" not in entry])
+    closing = next((entry for entry in reversed(entries) if "train_runtime" in entry), {})
+    summary = {k: v for k, v in closing.items() if k not in ("step", "epoch")}
     for series in table.series():
         yield replace(series, lines=_lines(file.text, series))
     yield table.extent
     yield from _records(document, summary, file)
-    if bad:
+    if bad := len(history) - len(entries):
         raise ReadError(f"{bad:,} of {len(history):,} entries of `log_history` are no objects", partial=True)
 
 
@@ -124,17 +119,25 @@ def _superseded(file: File) -> bool:
     """Whether another state of the same run is further: that of a later checkpoint, or the one above them."""
     folder = file.path.rpartition("/")[0]
     checkpoint = _CHECKPOINT.fullmatch(folder)
-    run = (file.root / (checkpoint[1] or "")) if checkpoint else file.root / folder
-    others = {
-        int(p.parent.name.rpartition("-")[2])
-        for p in run.glob("checkpoint-*/trainer_state.json")
-        if _CHECKPOINT.fullmatch(p.parent.name)
-    }
+    run = (checkpoint[1] or "") if checkpoint else folder
+    above = f"{run}/{file.name}" if run else file.name
+    steps = _saved(file, run)
     if checkpoint:
         step = int(checkpoint[2])
-        above = _global_step(File(run, file.name)) if (run / file.name).is_file() else -1
-        return step <= above or step < max(others, default=step)
-    return bool(others) and _global_step(file) < max(others)
+        there = above in file.beside if file.beside is not None else (file.root / above).is_file()
+        return step < max(steps, default=step) or (there and step <= _global_step(File(file.root, above)))
+    return bool(steps) and _global_step(file) < max(steps)
+
+
+def _saved(file: File, run: str) -> list[int]:
+    """The steps of the run's checkpoints that have a state."""
+    begin, end = f"{run}/checkpoint-" if run else "checkpoint-", f"/{file.name}"
+    if file.beside is not None:
+        others = (path for path in file.beside if path.startswith(begin) and path.endswith(end))
+        names = (path[len(begin) : -len(end)] for path in others)
+    else:
+        names = (path.parent.name[len("checkpoint-") :] for path in (file.root / run).glob(f"checkpoint-*{end}"))
+    return [int(name) for name in names if name.isdecimal()]
 
 
 def _global_step(file: File) -> int:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from mldiag.artifacts import Artifact, Role, Scalar, SettingValue
+from mldiag.artifacts import Artifact, Role, Scalar, SettingValue, Source
 from mldiag.errors import ReadError
 from mldiag.files import File
 from mldiag.readers import reader
@@ -16,6 +16,8 @@ from mldiag.readers._settings import MAX_DEPTH, MAX_LIST, TABLE_SIZE, is_record,
 if TYPE_CHECKING:
     import yaml
 
+    from mldiag.readers._plain_yaml import Entry
+
 SIZE_LIMIT = 4 * 2**20
 """Larger documents are data (annotations, manifests), not configurations."""
 NESTING_LIMIT = 200
@@ -23,6 +25,8 @@ NESTING_LIMIT = 200
 VALUES_LIMIT = 20_000
 """More values than this come from aliases that repeat each other (a "billion laughs"), not from a person."""
 
+# Keys that are more than a name: of W&B, Hydra and Composer, and of the dump that detectron2 makes.
+_SPECIAL = frozenset({"value", "_wandb", "defaults", "max_duration", "CUDNN_BENCHMARK"})
 # Other tools' files; MLflow's meta.yaml is bookkeeping.
 _FOREIGN = frozenset({
     "environment", "conda", "docker-compose", "compose", "mkdocs", "meta", "dvc", "python_env",
@@ -52,12 +56,17 @@ def yaml_config(file: File) -> Iterator[Artifact]:
     """
     if not file.size:
         raise ReadError("the file is empty")
+    plain = None if file.path.endswith(".hydra/hydra.yaml") or file.encoding != "utf-8" else _plain(file)
+    if plain is not None:
+        yield from plain
+        return
     import yaml
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     text = file.text
     try:
-        _refuse_deep(yaml.parse(text, loader))
+        if _may_be_deep(text):
+            _refuse_deep(yaml.parse(text, loader))
         documents = list(yaml.compose_all(text, loader))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
@@ -75,6 +84,32 @@ def yaml_config(file: File) -> Iterator[Artifact]:
         elif isinstance(document, yaml.MappingNode):
             walk.record |= walk.is_complete(document)
             yield from walk.mapping(document, ())
+
+
+def _plain(file: File) -> Iterator[SettingValue] | None:
+    from mldiag.readers._plain_yaml import entries
+
+    found = entries(file.text, special=_SPECIAL, deepest=MAX_DEPTH, longest=MAX_LIST, largest=TABLE_SIZE)
+    return None if found is None else _settings(found, file)
+
+
+def _settings(found: list[Entry], file: File) -> Iterator[SettingValue]:
+    """The settings of a plain document, which is ASCII: its characters are its bytes."""
+    text, record, path = file.text, is_record(file), file.path
+    for entry in found:
+        if isinstance(entry.value, tuple) or not is_secret(entry.path[-1], entry.value):
+            name, start, end, begin = ".".join(entry.path), entry.start, entry.end, entry.begin
+            excerpt = text[begin : entry.finish]
+            if start == end:
+                place = Source(path, entry.line, key=name, excerpt=excerpt)
+            else:
+                place = Source(path, entry.line, start - begin + 1, name, start, end, text[start:end], excerpt)
+            yield SettingValue(name, entry.value, Role.FILE, place, record=record)
+
+
+def _may_be_deep(text: str) -> bool:
+    """Whether a document can be nested deeply: each level needs a bracket, or two of them a further column."""
+    return text.count("[") + text.count("{") + 2 * max(map(len, text.split("\n"))) >= NESTING_LIMIT
 
 
 def _refuse_deep(events: Iterator[Any]) -> None:

@@ -1,0 +1,146 @@
+"""Configurations as most people write them, read without YAML's whole grammar, which takes ten times as long.
+
+Taken are nested mappings of words, numbers, quoted texts and short lists on one line, in printable ASCII. Anything that
+may mean something else in YAML (anchors, tags, block lists, texts of several lines, `1_000`, `1:30`, repeated keys)
+leaves the whole document to the real parser.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import lru_cache
+
+from msgspec import Struct
+
+from mldiag.artifacts import Scalar
+
+SIZE_LIMIT = 2**16
+"""Characters of a longer document, which holds more than a person's settings."""
+
+_NUMBER = r"[-+]?(?:0|[1-9]\d{0,17})(?:\.\d{1,30})?(?:[eE][-+]?\d{1,4})?(?![\w.:+-])"
+_TEXT = r"(?:\.{0,2}/)?[A-Za-z_][\w./@+-]*"
+_QUOTED = r'"[^"\\\n]*"' + r"|'[^'\n]*'"
+_ITEM = rf"(?:{_NUMBER}|{_TEXT}|{_QUOTED})"
+# A line: blank or a comment; else its indent and key, and nothing, a list, or a value of one or more words.
+_LINE = re.compile(
+    r"[ ]*(?:\#.*)?\n"
+    r"|([ ]*)([A-Za-z_][\w-]{0,127}):"
+    rf"(?:[ ]+(?:(\[(?:[ ]*{_ITEM}[ ]*(?:,[ ]*{_ITEM}[ ]*)*)?\])|({_QUOTED})|({_NUMBER})|({_TEXT}(?:[ ]{_TEXT})*)))?"
+    r"[ ]*(?:[ ]\#.*)?\n",
+    re.ASCII,
+)
+_ITEMS = re.compile(rf"({_QUOTED})|({_NUMBER})|({_TEXT})", re.ASCII)
+_OTHER = re.compile(r"[^ -~\n]")
+
+# YAML 1.1, as PyYAML resolves it: these spellings and no others. `y` and `n` are texts.
+_WORDS: dict[str, bool | None] = {
+    spelled: value
+    for word, value in (("true", True), ("yes", True), ("on", True), ("false", False), ("no", False), ("off", False),
+                        ("null", None))
+    for spelled in (word, word.capitalize(), word.upper())
+}  # fmt: skip
+
+
+class Entry(Struct, frozen=True):
+    """A key with its value.
+
+    Attributes:
+        start, end: where the value stands in the text; equal for a null that is not written.
+        line: 1-based line, which is `text[begin:finish]`.
+    """
+
+    path: tuple[str, ...]
+    value: Scalar | tuple[Scalar, ...]
+    start: int
+    end: int
+    line: int
+    begin: int
+    finish: int
+
+
+def entries(text: str, *, special: frozenset[str], deepest: int, longest: int, largest: int) -> list[Entry] | None:
+    """The values of a document in their order; None where another parser must look at it.
+
+    Args:
+        special: keys that mean more than their value. `deepest`: levels of keys; `longest`: items of a list; `largest`:
+            keys of a mapping within another. A document with these, or with more, is not plain.
+    """
+    if len(text) > SIZE_LIMIT or _OTHER.search(text):
+        return None
+    if not text.endswith("\n"):
+        text += "\n"
+    found: list[Entry] = []
+    # The mappings that are open: the indent and keys of each, and the path of the innermost.
+    indents, seen = [0], [set[str]()]
+    path: tuple[str, ...] = ()
+    opened: Entry | None = None
+    at, line = 0, 0
+    while at < len(text):
+        parsed = _LINE.match(text, at)
+        if parsed is None:
+            return None
+        begin, at, line = at, parsed.end(), line + 1
+        indent, key = parsed.group(1, _KEY)
+        if key is None:
+            continue
+        depth = len(indent)
+        if opened is not None and depth > indents[-1]:
+            indents.append(depth)
+            seen.append(set())
+            path = opened.path
+            if len(indents) > deepest:
+                return None
+        elif opened is not None:
+            found.append(opened)
+        opened = None
+        if depth not in indents:
+            return None
+        while depth < indents[-1]:
+            indents.pop()
+            seen.pop()
+            path = path[:-1]
+        own = seen[-1]
+        if key in own or key in special or (path and len(own) == largest):
+            return None
+        own.add(key)
+        kind = parsed.lastindex
+        if kind == _KEY:
+            opened = Entry((*path, key), None, begin, begin, line, begin, at - 1)
+            continue
+        value = _READ[kind](parsed[kind])
+        if isinstance(value, tuple) and len(value) > longest:
+            return None
+        start, end = parsed.span(kind)
+        found.append(Entry((*path, key), value, start, end, line, begin, at - 1))
+    if opened is not None:
+        found.append(opened)
+    return found or None
+
+
+@lru_cache(4096)
+def _number(text: str) -> int | float:
+    return float(text) if set(text) & {".", "e", "E"} else int(text)
+
+
+def _word(text: str) -> Scalar:
+    return _WORDS.get(text, text)
+
+
+def _unquoted(text: str) -> str:
+    return text[1:-1]
+
+
+@lru_cache(1024)
+def _list(text: str) -> tuple[Scalar, ...]:
+    return tuple(
+        _unquoted(quoted) if quoted else _number(number) if number else _word(word)
+        for quoted, number, word in _ITEMS.findall(text)
+    )
+
+
+# By the group of `_LINE` that a value is in; without any, the key is the last.
+_KEY = 2
+_READ: dict[int | None, Callable[[str], Scalar | tuple[Scalar, ...]]] = {
+    3: _list, 4: _unquoted, 5: _number, 6: _word,
+}  # fmt: skip
