@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import pytest
@@ -213,3 +214,9 @@ def test_a_run_of_mlflow_has_the_name_its_user_gave_it(tmp_path: Path, plugins: 
             tmp_path / run, {"meta.yaml": about, "metrics/loss": "1700000000000 2.5 0\n", "tags/mlflow.runName": name}
         )
     assert [run.name for run in read_runs(Request((tmp_path,)), plugins, [])] == ["small", "tall"]
+
+
+def test_a_packed_log_is_said_to_be_packed(tmp_path: Path, plugins: Plugins) -> None:
+    (tmp_path / "train.log.gz").write_bytes(gzip.compress(b"epoch 1 loss 0.5\nepoch 2 loss 0.4\n"))
+    run = read_run(Folder(tmp_path, ("train.log.gz",)), "run", plugins)
+    assert [u.reason for u in run.unread] == ["packed with gzip; unpack it to have it read"]

@@ -55,8 +55,10 @@ def test_a_small_audit_imports_nothing_heavy(run: Path, output: str) -> None:
     assert not heavy(modules, "yaml")
 
 
-def test_yaml_is_imported_for_a_yaml_file(run: Path) -> None:
-    (run / "config.yaml").write_text("lr: 0.1\n")
+def test_yaml_is_imported_for_what_only_its_parser_reads(run: Path) -> None:
+    (run / "config.yaml").write_text("lr: 0.1\nmodel:\n  layers: 4\n")
+    assert "yaml" not in imported_by("check", str(run), ok=(0, 1, 2))
+    (run / "config.yaml").write_text("lr: &rate 0.1\nmin_lr: *rate\n")
     assert "yaml" in imported_by("check", str(run), ok=(0, 1, 2))
 
 

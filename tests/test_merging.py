@@ -79,6 +79,12 @@ def test_a_copied_session_counts_once() -> None:
     assert [p.path for p in kept.also] == [b.source.path]
 
 
+def test_a_launch_that_was_cut_early_is_no_copy_of_the_next_though_its_values_are_the_same() -> None:
+    cut = series("events.out.tfevents.1700000100.host.9.0", LOSSES[:2], list(steps(6))[:2], times=range(2))
+    whole = series("events.out.tfevents.1700000200.host.9.0", LOSSES, steps(6), times=range(50, 56))
+    assert only(merge([cut, whole])).data.tolist() == [*LOSSES[:2], *LOSSES]
+
+
 @pytest.mark.parametrize(
     ("one", "two"), [("fold1.csv", "fold2.csv"), ("rank0.log", "rank1.log"), ("0.monitor.csv", "1.monitor.csv")]
 )

@@ -29,6 +29,8 @@ def in_effect(values: Sequence[SettingValue], launches: Iterable[Launch]) -> tup
     Returns:
         The values, and the settings for which unnamed files of one kind disagree, each with the reason.
     """
+    if len({v.source.path for v in values if v.role is Role.FILE and not v.record}) < 2:
+        return list(values), {}
     by_file: dict[str, dict[str, SettingValue]] = {}
     for value in values:
         path = value.source.path

@@ -11,7 +11,7 @@ import re
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, overload
 
 from msgspec import Struct, field
@@ -79,7 +79,7 @@ class Series(Struct, frozen=True):
     epoch_data: array[float] | None = None
     time_data: array[float] | None = None
     nulls: tuple[int, ...] = ()
-    lines: array[int] | None = None
+    lines: Sequence[int] | None = None
     unit: str | None = None
     also: tuple[Source, ...] = ()
 
@@ -259,7 +259,12 @@ class SettingValue(Struct, frozen=True):
     @property
     def key(self) -> str:
         """The last part of the key as the file spells it, in lower case with underscores (`num_train_epochs`)."""
-        return normalized(re.split(r"[./]", self.source.key or self.name)[-1])
+        return _last_part(self.source.key or self.name)
+
+
+@lru_cache(8192)
+def _last_part(key: str) -> str:
+    return normalized(re.split(r"[./]", key)[-1])
 
 
 _PRECEDENCE = {Role.FLAG: 0, Role.FILE: 1, Role.LOG: 3, Role.DEFAULT: 4, Role.CHECKPOINT: 5}

@@ -32,6 +32,7 @@ from mldiag.files import File, Folder
 from mldiag.merging import Merged, merge
 from mldiag.readers import is_left_by_runs
 from mldiag.run import Run
+from mldiag.secrets import is_secret, masked
 from mldiag.suppression import Suppression, suppressions_in
 
 if TYPE_CHECKING:
@@ -191,6 +192,11 @@ def _collected(artifacts: Iterable[Artifact]) -> dict[type, tuple[Artifact, ...]
     return {kind: tuple(items) for kind, items in found.items()}
 
 
+_UNKNOWN = "no reader knows what is in it"
+_PACKED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
+"""First bytes of compressed files; a rotated log (`train.log.1.gz`) has a log's name."""
+
+
 def _read_file(file: File, plugins: Plugins, pre: bool) -> Gathered:
     candidates = plugins.candidates(file.path)
     if not candidates:
@@ -203,7 +209,9 @@ def _read_file(file: File, plugins: Plugins, pre: bool) -> Gathered:
         if chosen is None:
             # With `--stage pre` a reader for what training writes may be the only one: then the file is not missed.
             if not (pre and post):
-                found.artifacts.append(Unread(file.path, "no reader knows what is in it", known=False))
+                packed = next((name for begin, name in _PACKED.items() if file.head.startswith(begin)), None)
+                reason = f"packed with {packed}; unpack it to have it read" if packed else _UNKNOWN
+                found.artifacts.append(Unread(file.path, reason, known=False))
             return found
         if pre and chosen.post:
             found.logged = True
@@ -211,10 +219,10 @@ def _read_file(file: File, plugins: Plugins, pre: bool) -> Gathered:
         found.files[file.path] = chosen.name
         found.artifacts.extend(chosen.read(file))
     except ReadError as error:
-        found.artifacts.append(Unread(file.path, error.reason, line=error.line, partial=error.partial))
+        found.artifacts.append(Unread(file.path, masked(error.reason), line=error.line, partial=error.partial))
     except Exception as error:  # a defect of a reader, perhaps a plugin's, must cost this file only
         reason = f"its reader broke, which is no fault of the file: {type(error).__name__}: {error}"
-        found.artifacts.append(Unread(file.path, " ".join(reason.split())))
+        found.artifacts.append(Unread(file.path, masked(" ".join(reason.split()))))
     if file.path in found.files:
         found.suppressions += suppressions_in(file)
     return found
@@ -296,12 +304,15 @@ def _settings(artifacts: Sequence[Artifact], program: Program, setting_name: Nam
     for source in program.sources:
         if source is program.main or program.main is None or not source.options:
             found += _default_values(source, setting_name)
+    found = [value for value in found if not is_secret(value.name, value.value)]
     kept, undecided = in_effect(found, [program.launch, *rivals] if program.launch else ())
     return Settings(tuple(kept), undecided | ambiguous)
 
 
 def _without_outdated(settings: Settings, corrected: Container[str]) -> Settings:
     """Without what the run recorded of a setting that a fix, which is being tried, has changed for the next run."""
+    if not corrected:
+        return settings
     changed = {v.name: v.value for v in settings if v.source.path in corrected and not _recorded(v)}
     kept = tuple(v for v in settings if not (_recorded(v) and v.value != changed.get(v.name, v.value)))
     return replace(settings, found=kept) if changed else settings

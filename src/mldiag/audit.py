@@ -16,8 +16,8 @@ from mldiag.artifacts import Launch, SettingValue, Unread
 from mldiag.assembly import Gathered, Shared, assembled, by_program, gathered
 from mldiag.discovery import SCRIPTS, Root, discover
 from mldiag.engine import apply_rules
-from mldiag.errors import MldiagError, ReadError
-from mldiag.files import File, Folder
+from mldiag.errors import MldiagError, ReadError, SettingsError
+from mldiag.files import File, Folder, size_of
 from mldiag.journal import FOLDER as JOURNAL, copies_in
 from mldiag.plugins import Plugins
 from mldiag.report import Report, RunReport
@@ -58,11 +58,7 @@ def read_runs(request: Request, plugins: Plugins, problems: list[str]) -> Iterat
 
 
 def audit(request: Request, plugins: Plugins) -> Report:
-    """Checks the requested paths.
-
-    Raises:
-        SettingsError: the configuration that holds for a path cannot be used.
-    """
+    """Checks the requested paths; a run whose configuration cannot be used becomes a problem."""
     from mldiag import __version__
 
     started = time.perf_counter()
@@ -73,7 +69,13 @@ def audit(request: Request, plugins: Plugins) -> Report:
         problems.append("no rule is loaded; is mldiag installed with its plugins? (`mldiag plugins`)")
     configs = _Configs(request, plugins)
     for run in read_runs(request, plugins, problems):
-        config = configs.of(run.root)
+        try:
+            config = configs.of(run.root)
+        except SettingsError as error:
+            # That of one run among many must not keep the others from being checked.
+            if str(error) not in problems:
+                problems.append(str(error))
+            continue
         chosen = config.chosen(rules, run.path, run.root)
         if run.empty and not run.unread:
             problems.append(f"{run.path}: no run found: its files hold no metrics, settings, source or samples")
@@ -203,7 +205,7 @@ def _companions(root: Root, plugins: Plugins) -> Iterable[str]:
                 if posixpath.splitext(word)[1] in _BROUGHT_ALONG and not word.startswith("/"):
                     # Scripts are kept in a folder of their own and started from the one above it, too.
                     places = (posixpath.normpath(word), posixpath.normpath(f"../{word}"))
-                    there = next((p for p in places if (root.folder / p).is_file()), None)
+                    there = next((p for p in places if size_of(root.folder, p) is not None), None)
                     if there is not None:
                         found[there] = None
     return tuple(found)

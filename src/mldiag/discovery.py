@@ -154,7 +154,8 @@ class _Roots:
     def of(self, tree: Tree, label: str, *, top: bool = False) -> list[Root]:
         """The runs in a tree; `certain` where something shows that it is one."""
         _prune(tree)
-        databases = [Root(self._folder(tree), label, (f,), m, m) for f in tree.files for m in self._several(tree, f)]
+        folder = self._base / tree.below if tree.below else self._base
+        databases = [Root(folder, label, (f,), m, m) for f in tree.files for m in self._several(folder, f)]
         taken_out = {root.files[0] for root in databases}
         here = [f for f in tree.files if f not in taken_out and not _is_bookkeeping(f, tree)]
         parts: list[tuple[str, Tree]] = []
@@ -177,42 +178,42 @@ class _Roots:
         if not own:
             return below
         if sum(root.certain for root in below) > 1:
-            return self._above_several(tree, label, own, parts, below, shown=shown)
+            return self._above_several(tree, folder, label, own, parts, below, shown=shown)
         if not top and not below and all(f.endswith(_SOURCES) for f in own):
             return []  # a package of code somewhere in a project
         others = [*tree.others, *(f"{n}/{f}" for n, c in tree.children.items() for f in c.walk_others())]
         files = (*own, *(f"{n}/{f}" for n, c in inner for f in c.walk()), *others)
         certain = shown or _is_declared(tree) or any(root.certain for root in below)
-        return [self._root(tree, label, files, tuple(tree.walk_left_out()), certain=certain)]
+        return [Root(folder, label, files, tree.name, left_out=tuple(tree.walk_left_out()), certain=certain)]
 
+    @staticmethod
     def _above_several(
-        self, tree: Tree, label: str, own: list[str], parts: list[tuple[str, Tree]], below: list[Root], *, shown: bool
+        tree: Tree,
+        folder: Path,
+        label: str,
+        own: list[str],
+        parts: list[tuple[str, Tree]],
+        below: list[Root],
+        *,
+        shown: bool,
     ) -> list[Root]:
         """What lies above several runs is theirs together: a program is read with each of them."""
         sources = [f for f in tree.files if f.endswith(_SOURCES)]
         if sources:
-            up = {root.folder: os.path.relpath(self._folder(tree), root.folder) for root in below}
+            up = {root.folder: os.path.relpath(folder, root.folder) for root in below}
             below = [_with(root, [f"{up[root.folder]}/{f}" for f in sources]) for root in below]
         # Configuration and source alone are no run, and are read where a run uses them.
         if not shown and all(f.lower().endswith((*_CONFIGS, ".json", ".txt")) for f in own):
             return below
         others = [*tree.others, *(f"{n}/{f}" for n, c in parts for f in c.walk_others())]
         left_out = [*tree.left_out, *((f"{n}/{f}", why) for n, c in parts for f, why in c.walk_left_out())]
-        return [self._root(tree, label, (*own, *others), tuple(left_out), certain=shown), *below]
+        return [Root(folder, label, (*own, *others), tree.name, left_out=tuple(left_out), certain=shown), *below]
 
-    def _several(self, tree: Tree, file: str) -> Sequence[str]:
+    def _several(self, folder: Path, file: str) -> Sequence[str]:
         if self._members is None:
             return ()
-        found = self._members(self._folder(tree), file)
+        found = self._members(folder, file)
         return found if len(found) > 1 else ()
-
-    def _root(
-        self, tree: Tree, label: str, files: tuple[str, ...], left_out: tuple[tuple[str, str], ...], *, certain: bool
-    ) -> Root:
-        return Root(self._folder(tree), label, files, tree.name, left_out=left_out, certain=certain)
-
-    def _folder(self, tree: Tree) -> Path:
-        return self._base / tree.below if tree.below else self._base
 
 
 def _with(root: Root, files: list[str]) -> Root:

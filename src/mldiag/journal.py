@@ -359,10 +359,13 @@ def _entries(folder: Path) -> Iterator[Entry]:
 def _load(folder: Path, name: str) -> Batch:
     file = folder / FOLDER / f"{name}.json"
     try:
-        if file.stat().st_size > DOCUMENT_LIMIT:
+        found = file.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise FixError(f"{file}: not a journal of mldiag: not a regular file")
+        if found.st_size > DOCUMENT_LIMIT:
             raise FixError(f"{file}: too large for a journal of mldiag")
         batch = msgspec.json.decode(file.read_bytes(), type=Batch)
-    except (OSError, msgspec.MsgspecError) as error:
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise FixError(f"{file}: not a journal of mldiag: {error}") from error
     return replace(batch, name=name)
 

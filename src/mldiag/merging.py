@@ -169,6 +169,8 @@ def _begins_with(longer: Series, series: Series) -> bool:
         and longer.data[0] == series.data[0]
         and longer.data[:n].tobytes() == series.data.tobytes()
         and (longer.step_data and longer.step_data[:n]) == series.step_data
+        # A launch that was cut early repeats the learning rates of the next, but at other times.
+        and (longer.time_data is None or series.time_data is None or longer.time_data[:n] == series.time_data)
     )
 
 

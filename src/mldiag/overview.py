@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence, Set
 from enum import Enum
@@ -27,6 +26,8 @@ from mldiag.facts.plan import Plan
 from mldiag.reporters.json import at, unread
 from mldiag.run import Run
 from mldiag.scores import ScoreTable
+from mldiag.secrets import is_secret
+from mldiag.stats import count_finite
 from mldiag.tokens import TokenFile, Tokenizer
 from mldiag.vocabulary import Vocabulary, is_known_quantity
 
@@ -118,7 +119,7 @@ def _series(series: Series) -> dict[str, Any]:
         "unit": series.unit,
         "launches": len(launches(series)) if some else 0,
         "nulls": nulls,
-        "not_finite": sum(not math.isfinite(v) for v in series.data) - nulls,
+        "not_finite": len(series) - count_finite(series.data) - nulls,
         "at": at(series.source),
         "also": [at(place) for place in series.also],
     }
@@ -149,7 +150,7 @@ def _checkpoint(found: Checkpoint) -> dict[str, Any]:
         "tensors": len(found.tensors),
         "elements": found.count,
         "dtypes": dict(Counter(t.dtype for t in found.tensors).most_common()),
-        "metadata": dict(found.metadata),
+        "metadata": {k: v for k, v in found.metadata.items() if not is_secret(k, v)},
     }
 
 

@@ -18,6 +18,7 @@ from mldiag.errors import SettingsError, nearest
 from mldiag.findings import Severity
 from mldiag.rules import Rule
 
+SIZE_LIMIT = 4 * 2**20
 KEYS = ("select", "ignore", "fail-on", "rules", "per-path-ignores", "rule-folders")
 
 
@@ -129,11 +130,13 @@ def _is_file(path: Path) -> bool:
 
 
 def _load(path: Path) -> dict[str, Any]:
-    import tomllib
+    from mldiag.toml import loads
 
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        if path.stat().st_size > SIZE_LIMIT:
+            raise ValueError(f"it has more than the {SIZE_LIMIT:,} bytes that are read")
+        return loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise SettingsError(f"{path}: cannot be read as TOML: {error}") from error
 
 

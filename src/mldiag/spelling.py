@@ -66,11 +66,16 @@ def words_of(raw: str) -> tuple[str, ...]:
 
 
 def _without_group(name: str) -> str:
-    """TensorBoard's group and tag as one where the one repeats the other (`lm-loss/lm loss`), without elisions."""
+    """TensorBoard's group and tag as one where the one repeats the other (`lm-loss/lm loss`), without elisions.
+
+    Nor is `data/train_loss` a part of the loss: so tensorboardX's examples file everything.
+    """
     if "'" in name or "’" in name:
         name = _ELIDED.sub("", name)
     group, slash, tag = name.partition("/")
     if slash and tag and "/" not in tag and normalized(group) not in w.SPLITS:
+        if normalized(group) == "data" and w.SPLITS.keys() & set(normalized(CAMEL.sub("_", tag)).split("_")):
+            return tag
         filed, named = (set(normalized(CAMEL.sub("_", part)).split("_")) for part in (group, tag))
         if filed <= named:
             return tag

@@ -45,6 +45,8 @@ def unit_of(raw: str) -> str | None:
     if "%" in name:
         return "percent"
     words = _WORD.findall(name) or [""]
+    if "time" in words[:-1] and words[-1] in _PER_SECOND and "per" not in words:
+        return "s"  # `time_this_iter_s` of Ray is no rate
     if rate := _rate(words[-3:]):
         return rate
     if "bits" in words[:-1] and "per" in words:

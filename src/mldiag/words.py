@@ -112,13 +112,14 @@ ELSEWHERE = frozenset({
 TRANSLATED: Mapping[str, tuple[str, ...]] = {
     "train": (
         "treino", "treinamento", "entrenamiento", "entrainement", "apprentissage", "trainings", "addestramento",
-        "训练", "訓練", "学習", "обучение", "обучения", "обучающая", "тренировка", "훈련", "학습", "egitim",
+        "训练", "訓練", "学習", "обучение", "обучения", "обучающая", "обучении", "обучающей", "тренировка",
+        "тренировке", "훈련", "학습", "egitim",
     ),
     "val": (
         "validacao", "avaliacao", "validacion", "validierung", "validierungs", "validazione", "验证", "驗證", "校验",
-        "评估", "検証", "評価", "валидация", "валидации", "проверка", "проверки", "검증", "dogrulama",
+        "评估", "検証", "評価", "валидация", "валидации", "проверка", "проверки", "проверке", "검증", "dogrulama",
     ),
-    "test": ("teste", "prueba", "pruebas", "测试", "測試", "テスト", "тест", "тестовая", "테스트"),
+    "test": ("teste", "prueba", "pruebas", "测试", "測試", "テスト", "тест", "тесте", "тестовая", "тестовой", "테스트"),
     "loss": (
         "perda", "perdas", "perdida", "perdidas", "perte", "pertes", "verlust", "verluste", "perdita", "损失", "損失",
         "потеря", "потери", "потерь", "лосс", "손실", "kayip",
@@ -161,7 +162,8 @@ SPLITS: Mapping[str, str] = {
 CORE_QUANTITIES: Mapping[str, tuple[str, ...]] = {
     "loss": (
         "losses", "total_loss", "loss_total", "totalloss", "overall_loss", "logloss", "log_loss", "mlogloss",
-        "binary_logloss", "multi_logloss", "lm_loss", "lm_loss_value", "multiclass", "main_loss",
+        "binary_logloss", "multi_logloss", "lm_loss", "lm_loss_value", "multiclass", "multi_class",
+        "multi_class_onevsall", "multi_class_one_vs_all", "main_loss",
     ),
     "accuracy": (
         "acc", "sparse_categorical_accuracy", "categorical_accuracy", "binary_accuracy", "top1", "token_accuracy",
@@ -295,7 +297,7 @@ STEP_NAMES = frozenset({
     "timesteps_total", "timesteps_so_far", "total_steps_done", "step_num", "global_batch", "train_iter", "cur_iter",
     "current_step", "current_iter", "nimg", "kimg", "misc/nupdates", "misc/total_timesteps", "num_env_steps_sampled",
     "global_update", "num_batches", "batch_idx", "batch_num", "iteration_count", "numero_passo", "itr",
-    "total_env_steps", "totalenvinteracts", "timesteps_elapsed", "boosting_round", "generation",
+    "training_iteration", "total_env_steps", "totalenvinteracts", "timesteps_elapsed", "boosting_round", "generation",
 })  # fmt: skip
 EPOCH_NAMES = frozenset({
     "epoch", "epochs", "ep", "epoch_num", "_epoch", "train/epoch", "epoch_id", "current_epoch", "epoch_idx", "epoch_no",
@@ -306,5 +308,5 @@ TIME_NAMES = frozenset({
     "elapsed_seconds", "runtime", "time_elapsed", "total_time", "passed_time", "passed", "walltime", "time/elapsed",
     "time/time_elapsed", "time_s", "elapsed_s", "time_total_s", "datetime", "date_time", "time_sec", "time_seconds",
     "time_since_start", "misc/time_elapsed", "elapsed_sec", "wallclock", "wall_clock", "wall_clock_time",
-    "total_seconds", "time_this_run", "relative_time",
+    "total_seconds", "time_since_restore", "time_this_run", "relative_time",
 })  # fmt: skip

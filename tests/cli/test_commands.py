@@ -120,7 +120,8 @@ def test_plugins_are_listed_with_their_places_and_a_broken_one_is_2(work: Path) 
 def test_inspect_shows_every_source_of_a_setting_and_which_takes_effect(work: Path) -> None:
     result = mldiag("inspect", "run")
     assert "lr          *  0.5  flag  run.sh:1\n                 0.1  file  config.json:2\n" in result.stdout
-    assert "train/loss  2 points  3.36 → 2.93  epoch 1–2  line 1 loss\n" in result.stdout
+    assert ": 2 points each, epoch 1–2, from line 1\n" in result.stdout
+    assert "  train/loss  3.36 → 2.93  as loss\n" in result.stdout
     assert "  logs/cut.json:1  JSON ends in the middle of a value (cut file)\n" in result.stdout
     assert result.exit_code == 2
     assert max(map(len, result.stdout.splitlines())) <= 80

@@ -58,8 +58,9 @@ def test_the_summary_tells_files_curves_launches_and_plan(run: Path) -> None:
 
 def test_series_show_unit_launches_other_places_and_names_without_a_meaning(run: Path) -> None:
     out = inspected(str(run)).stdout
-    assert "  train/accuracy     9 points  41 → 43 %        step 10–30  line 1 acc\n" in out
-    assert "  train/zzz_thing ?  9 points  1 → 1            step 10–30  line 1 zzz_thing\n" in out
+    assert "series in metrics.jsonl: 9 points each, step 10–30, from line 1\n" in out
+    assert "  train/accuracy     41 → 43 %        as acc\n" in out
+    assert "  train/zzz_thing ?  1 → 1            as zzz_thing\n" in out
     assert "  each of 2 launches\n" in out
     assert "  train/accuracy also in copy.csv\n" in out
     assert "  ? a name that mldiag has no meaning for\n" in out
@@ -122,3 +123,22 @@ def test_many_files_of_one_folder_share_a_row(tmp_path: Path) -> None:
     for number in range(20):
         (tmp_path / "params" / f"p{number}").write_text("1")
     assert "params/ (20 files)" in inspected(str(tmp_path)).stdout
+
+
+def test_series_with_a_file_each_share_a_table(tmp_path: Path) -> None:
+    metrics = tmp_path / "ab12" / "metrics"
+    metrics.mkdir(parents=True)
+    (tmp_path / "ab12" / "meta.yaml").write_text("artifact_uri: file:///a\nrun_id: ab12\n")
+    for name in ("val_loss", "test_loss"):
+        (metrics / name).write_text("1700000000000 0.5 0\n")
+    out = inspected(str(tmp_path / "ab12")).stdout
+    assert "series in metrics/ (a file each): 1 point each, from line 1\n" in out
+    assert "  test/loss  0.5  as test_loss\n" in out
+
+
+def test_a_single_value_without_an_axis_is_told_without_one_and_reasons_once(tmp_path: Path) -> None:
+    (tmp_path / "eval_results.json").write_text('{"eval_loss": 0.5}')
+    out = inspected(str(tmp_path)).stdout
+    assert "val/loss 0.5 over 1 point\n" in out
+    assert "point 1" not in out
+    assert out.count("no settings were found") == 1

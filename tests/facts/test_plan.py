@@ -84,6 +84,12 @@ def test_epochs_counted_from_zero_are_one_more_than_the_last_number():
     assert plan_of(series("val/loss", [1, 1, 1], epochs=[0, 0.5, 1.5])).done_epochs.value == 1.5
 
 
+def test_an_epoch_that_a_summary_names_alone_may_be_counted_from_zero():
+    assert plan_of(series("train/loss", [0.5], epochs=[4]), epochs=5).finished
+    assert not plan_of(series("train/loss", [0.5], epochs=[3]), epochs=5).finished
+    assert not plan_of(series("train/loss", [0.7, 0.5], epochs=[3, 4]), epochs=5).finished
+
+
 def test_a_run_that_did_all_its_epochs_is_as_long_as_its_log():
     log = series("train/loss", [1] * 30, steps=[7 * i for i in range(1, 31)], epochs=range(1, 31))
     assert plan_of(log, epochs=30).run_steps.value == 210

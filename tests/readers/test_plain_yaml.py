@@ -14,15 +14,16 @@ from mldiag.readers import yaml_config as module
 from mldiag.readers._plain_yaml import entries
 
 SCALARS = st.sampled_from([
-    "1", "-3", "0", "007", "1_000", "1:30", "0x1f", "1.5", "3e-4", "1.e5", "1e400", "-0.0", ".5", ".inf", "-.inf", "nan",
-    "true", "No", "oN", "y", "null", "Null", "~", "gpt2", "a/b.c", "./x", "../y", "../", "two words", "word 2", "2 words",
-    "'single'", '"double"', '"a#b"', "'it''s'", '"tab\\t"', "''", "[]", "[ ]", "[1, 2.5]", "[1,]", "[a, 'b, c', no]",
-    "[[1]]", "{a: 1}", "*a", "&a 1", "!!str 1", "|", "> x", "- 1", "a: 1", "a:", "a:b", "https://x", "2024-01-02", "x #y",
-    "x#y", "@x", "`x", "%x", "0.9 # note", "", "é", "\t", "1e-5,", "{}", "hf_secret", "=", "<<", "a -b", "9" * 30,
+    "1", "-3", "0", "007", "1_000", "1:30", "0x1f", "1.5", "3e-4", "1.e5", "1e400", "-0.0", ".5", ".inf", "-.inf",
+    "nan", "true", "No", "oN", "y", "null", "Null", "~", "gpt2", "a/b.c", "./x", "../y", "../", "two words", "word 2",
+    "2 words", "'single'", '"double"', '"a#b"', "'it''s'", '"tab\\t"', "''", "[]", "[ ]", "[1, 2.5]", "[1,]",
+    "[a, 'b, c', no]", "[[1]]", "{a: 1}", "*a", "&a 1", "!!str 1", "|", "> x", "- 1", "a: 1", "a:", "a:b", "https://x",
+    "2024-01-02", "x #y", "x#y", "@x", "`x", "%x", "0.9 # note", "", "é", "\t", "1e-5,", "{}", "hf_secret", "=", "<<",
+    "a -b", "9" * 30,
 ])  # fmt: skip
-KEYS = st.sampled_from(
-    ["lr", "model", "a-b", "on", "value", "defaults", "x y", "'q'", "1", "desc", "api_key", "max_duration"]
-)
+KEYS = st.sampled_from([
+    "lr", "model", "a-b", "on", "value", "defaults", "x y", "'q'", "1", "desc", "api_key", "max_duration",
+])  # fmt: skip
 LINES = st.one_of(
     st.tuples(
         st.sampled_from(["", "  ", "   ", "    "]), KEYS, st.sampled_from([": ", ":", ":  ", " : "]), SCALARS
@@ -70,7 +71,7 @@ def test_an_ordinary_configuration_is_plain() -> None:
     )
     found = entries(text, special=frozenset(), deepest=8, longest=64, largest=40)
     assert found is not None
-    assert [(".".join(e.path), e.value, e.line) for e in found] == [
+    assert [(".".join(e.path), e.value, e.number) for e in found] == [
         ("model.name", "gpt2", 3), ("model.betas", (0.9, 0.95), 4), ("optimizer.lr", 3e-4, 7),
         ("optimizer.nesterov", False, 8), ("resume", None, 9),
     ]  # fmt: skip

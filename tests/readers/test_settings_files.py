@@ -21,6 +21,7 @@ from mldiag.readers.final_results import final_results
 from mldiag.readers.ini_config import ini_config
 from mldiag.readers.json_config import json_config
 from mldiag.readers.monitor_csv import monitor_csv
+from mldiag.readers.sacred_metrics import sacred_metrics
 from mldiag.readers.shell import shell
 from mldiag.readers.toml_config import toml_config
 from mldiag.readers.yaml_config import yaml_config
@@ -28,7 +29,7 @@ from mldiag.readers.yaml_config import yaml_config
 READERS: dict[str, Read] = {
     "a.env": env_config, "a.ini": ini_config, "args.txt": argfile, "a.yaml": yaml_config, "a.toml": toml_config,
     "debug.json": json_config, "catboost_training.json": catboost_training, "evals.json": evals_result,
-    "metrics.json": final_results, "monitor.csv": monitor_csv, "a.sh": shell,
+    "metrics.json": final_results, "monitor.csv": monitor_csv, "a.sh": shell, "sacred.json": sacred_metrics,
 }  # fmt: skip
 LINES = {
     "a.env": [b"LR=0.1\n", b"export SEED='3' # c\n", b"NAME=\"a b\"\n", b"EPOCHS=5\n"],

@@ -340,3 +340,38 @@ def test_a_small_file_is_read_without_numpy(tmp_path: Path) -> None:
         "assert [len(s) for s in found] == [500, 500]; assert 'numpy' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def series_of(folder: Path, *events: tuple[int, str, float]) -> dict[str, Series]:
+    written = (record(event(s, 1.0, ENCODINGS["simple_value"](tag.encode(), v))) for s, tag, v in events)
+    (folder / NAME).write_bytes(VERSION + b"".join(written))
+    return {s.raw_name: s for s in tensorboard.tensorboard(File(folder, NAME)) if isinstance(s, Series)}
+
+
+def test_a_tag_epoch_gives_the_epochs_of_the_tags_whose_steps_it_has(tmp_path: Path) -> None:
+    found = series_of(
+        tmp_path,
+        *((4, "loss", 2.0), (4, "epoch", 0.0), (9, "val_loss", 2.5), (9, "epoch", 0.0), (9, "loss", 1.5)),
+        *((9, "epoch", 0.0), (14, "loss", 1.0), (14, "epoch", 1.0), (0, "lr", 0.1), (10, "lr", 0.1)),
+    )
+    assert set(found) == {"loss", "val_loss", "lr"}
+    assert found["loss"].epoch_data is not None
+    assert (list(found["loss"].step_data or ()), list(found["loss"].epoch_data)) == ([4, 9, 14], [0, 0, 1])
+    assert found["lr"].epoch_data is None
+
+
+def test_a_tag_epoch_with_two_epochs_at_a_step_is_a_series_of_its_own(tmp_path: Path) -> None:
+    found = series_of(tmp_path, (4, "loss", 2.0), (4, "epoch", 0.0), (4, "loss", 1.0), (4, "epoch", 1.0))
+    assert found["loss"].epoch_data is None
+    assert list(found["epoch"].data) == [0, 1]
+
+
+def test_the_placeholder_of_lightning_is_no_series(tmp_path: Path) -> None:
+    assert set(series_of(tmp_path, (0, "hp_metric", -1.0), (1, "loss", 2.0))) == {"loss"}
+    assert set(series_of(tmp_path, (0, "hp_metric", -1.0), (1, "hp_metric", 0.9))) == {"hp_metric"}
+
+
+def test_what_ray_tune_puts_before_its_tags_is_no_part_of_their_names(tmp_path: Path) -> None:
+    found = series_of(tmp_path, *((s, f"ray/tune/{t}", s / 2) for s in (1, 2) for t in ("val_loss", "epoch")))
+    assert set(found) == {"val_loss"}
+    assert list(found["val_loss"].epoch_data or ()) == [0.5, 1.0]

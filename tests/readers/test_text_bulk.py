@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,10 @@ from hypothesis import given, settings, strategies as st
 from mldiag.errors import ReadError
 from mldiag.files import Block, File
 from mldiag.readers import _text_bulk, text_log as module
-from mldiag.readers._text_bulk import can_be_scanned, is_plain
-from mldiag.readers._text_lines import Lines
+from mldiag.readers._fast_dates import fields
+from mldiag.readers._fast_text import Lines as FastLines, Scanner
+from mldiag.readers._text_bulk import scanner_of
+from mldiag.readers._text_lines import seconds, splitter
 from mldiag.readers._text_templates import Learner
 
 
@@ -42,12 +45,35 @@ numbers = st.one_of(
 )  # fmt: skip
 
 
+etas = st.sampled_from(
+    [
+        "1 day, 3:04:05",
+        "99:59:59",
+        "1:60:00",
+        "3:04",
+        "100:00:00",
+        "12:30:01.5",
+        "5",
+        "1:2:3",
+        "13-32",
+        "9999-99-99 99:99:99,999",
+    ]
+)
 SHAPES = [
     "iter {i}: loss {a}, time {b}ms",
     "step {i:>6} | loss: {a} | lr {b}",
     "[{i}/900] train loss={a} lr={b}",
     "Epoch {e} iter {i} - loss {a} acc {b} %",
     "step {i} loss {a} ({b})",
+    "{t:%Y-%m-%d %H:%M:%S},{i:03} INFO step {i} loss {a}",
+    "{t:%Y-%m-%d %H:%M:%S}.{i:06} - mmdet - INFO - Epoch [{e}][{i}/900]\tlr: {b}, eta: {eta}, loss: {a}",
+    "[{t:%m/%d %H:%M:%S} d2.utils.events]:  eta: {eta}  iter: {i}  loss: {a}",
+    "[rank0]:[titan] {t:%Y-%m-%d %H:%M:%S},{i:03} - root - INFO - \x1b[31mstep: {i:2}  \x1b[32mloss: {a:>7}\x1b[39m",
+    "\x1b[32m[{t:%m/%d %H:%M:%S}]\x1b[0m iter {i} loss {a}",
+    "{t:%H:%M:%S} step {i} loss {a}",
+    "eta {eta} step {i} loss {a}",
+    "{t:%d.%m.%Y} | {t:%H:%M:%S} | step {i} | loss {a}",
+    "{t:%Y-%m-%dT%H:%M:%S}Z step {i} loss {a} [{eta}<{eta}]",
 ]
 
 
@@ -55,11 +81,16 @@ SHAPES = [
 def logs(draw: st.DrawFn) -> bytes:
     """Lines of a few templates with all that may stand between them."""
     shape = draw(st.sampled_from(SHAPES))
+    begun, pace = draw(st.datetimes(datetime(2000, 1, 1), datetime(2030, 1, 1))), draw(st.sampled_from([0.3, 61, 9e4]))
     lines = []
     for i in range(draw(st.integers(10, 60))):
         usual = draw(st.integers(0, 9))
         a, b = (f"{3 / (i + 1):.4f}", f"{i / 7:.3e}") if usual else (draw(numbers), draw(numbers))
-        lines.append(shape.format(i=i, e=i // 10, a=a, b=b))
+        when = begun + timedelta(seconds=i * pace)
+        if not draw(st.integers(0, 12)):
+            when = draw(st.sampled_from([when.replace(hour=0), when - timedelta(days=31), when.replace(microsecond=5)]))
+        eta = draw(etas) if not usual else timedelta(seconds=i * 700)
+        lines.append(shape.format(i=i, e=i // 10, a=a, b=b, t=when, eta=eta))
         other = draw(st.integers(0, 25))
         if other < 5:
             lines.append(
@@ -67,8 +98,8 @@ def logs(draw: st.DrawFn) -> bytes:
                     f"step {i}: train loss {a}, val loss {b}",
                     "Validation:",
                     "saving to out/5",
-                    "\x1b[1mx",
-                    "50%|##| 3/6\r",
+                    draw(st.sampled_from(["\x1b[1mx", "\x1b[2Jx", "[-----] 5%", "loss é 3"])),
+                    draw(st.sampled_from(["50%|##| 3/6\r", "50%|##| 3/6 loss=3\r100%|###| 6/6 loss=2"])),
                 )[other]
             )
     return "\n".join(lines).encode() + draw(st.sampled_from([b"\n", b"", b"\r\n"]))
@@ -80,33 +111,64 @@ def test_both_ways_of_reading_see_the_same(content: bytes) -> None:
     assert read(content, bulk=True) == read(content, bulk=False)
 
 
-def test_the_lines_of_a_log_are_taken_by_its_scanner(monkeypatch: pytest.MonkeyPatch) -> None:
-    taken = []
-    monkeypatch.setattr(_text_bulk, "_append", lambda template, before, found, first: taken.append(len(found.lines)))
-    content = "".join(f"iter {i}: loss {3 / (i + 1):.4f}, time {i}ms\n" for i in range(300)).encode()
-    read(content, bulk=True)
-    assert sum(taken) > 250
+def scanned(content: str, monkeypatch: pytest.MonkeyPatch) -> int:
+    """How many lines are read in numpy."""
+    taken: list[int] = []
+    append = _text_bulk._append
+    monkeypatch.setattr(
+        _text_bulk, "_append", lambda s: (taken.append(sum(len(f.lines) for _, f in s.found)), append(s))
+    )
+    read(content.encode(), bulk=True)
+    return sum(taken)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_lines_of_a_log_are_taken_by_its_scanner(shape: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = datetime(2024, 12, 31, 23, 50)
+    rows = (
+        shape.format(
+            i=i,
+            e=i // 100,
+            a=f"{3 / (i + 1):.4f}",
+            b=f"{i / 7:.3e}",
+            t=begun + timedelta(seconds=i),
+            eta=timedelta(seconds=300 - i),
+        )
+        for i in range(300)
+    )
+    assert scanned("\n".join(rows) + "\n", monkeypatch) > 250
 
 
 @pytest.mark.parametrize(
-    ("line", "scanned"),
-    [("iter 1: loss 2.5", True), ("step 1 at 5:99 loss 2.5", False), ("12:30:01 step 1 loss 2.5", False),
-     ("epoch 1 [5/100] loss 2.5", True), ("1 | 2.5 | 3.5", False)],
+    ("line", "taken"),
+    [("iter 1: loss 2.5", True), ("step 1 at 5:99 loss 2.5", False), ("12:30:01 step 1 loss 2.5", True),
+     ("epoch 1 [5/100] loss 2.5", True), ("1 | 2.5 | 3.5", False), ("2024-01-02 step 1 loss 2.5", False)],
 )  # fmt: skip
-def test_only_templates_that_are_known_by_their_texts_are_scanned(line: str, scanned: bool) -> None:
+def test_only_templates_that_are_known_by_their_texts_are_scanned(line: str, taken: bool) -> None:
     learner = Learner()
     learner.read(Block(f"{line}\n".encode() * 3, 1, 3))
-    assert [can_be_scanned(t) for t in learner.templates] in ([scanned], [])
-    assert learner.templates or not scanned
+    assert [scanner_of(t, line) is not None for t in learner.templates] in ([taken], [])
+    assert learner.templates or not taken
 
 
-@pytest.mark.parametrize(
-    ("data", "plain"),
-    [(b"mfu 5%\n[a] b\n", True), (b"5%|#\n", False), (b"[====\n", False), (b"a\x1b[0m\n", False), (b"a\rb\n", False),
-     (b"a\r\nb\r\n", True), (b"%", True)],
-)  # fmt: skip
-def test_what_is_redrawn_or_coloured_is_read_line_by_line(data: bytes, plain: bool) -> None:
-    assert is_plain(data) == plain
-    if plain:
-        block = Block(data.replace(b"\r\n", b"\n"), 1, data.count(b"\n"))
-        assert [line for _, line in Lines().of(block)] == block.data.decode().split("\n")
+@given(
+    st.datetimes(datetime(1, 1, 1), datetime(9999, 12, 31)),
+    st.sampled_from(
+        [
+            "%m/%d %H:%M:%S",
+            "%H:%M:%S",
+            "%d.%m.%y %H:%M:%S",
+            "%Y-%m-%d %H:%M:%S",
+            "%Y-%m-%d_%H:%M:%S.%f",
+            "%Y-%m-%d %H:%M:%S,%f",
+        ]
+    ),
+)
+def test_times_are_the_same_to_the_last_bit(when: datetime, shape: str) -> None:
+    text = f"{when.year:04}".join(when.strftime(part) for part in shape.split("%Y"))
+    parts = splitter()(f"{text} step 1 loss 2")
+    dates = fields(parts[1::2], parts[2::2], 0)
+    assert dates is not None
+    found = Scanner([p.encode() for p in parts[::2]], dates)
+    rows = found.scan(FastLines(f"{text} step 1 loss 2\n".encode()))
+    assert [c.tolist() for c in rows.columns][found.clock or 0] == [seconds(parts, 0)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,11 @@ from hypothesis import given, settings, strategies as st
 
 from mldiag.artifacts import Series, SettingValue
 from mldiag.errors import ReadError
-from mldiag.files import File
+from mldiag.files import Block, File
 from mldiag.readers._text_headers import header, section
 from mldiag.readers._text_labels import meaning, words_of
 from mldiag.readers._text_lines import is_date, splitter
+from mldiag.readers._text_templates import Learner
 from mldiag.readers.text_log import _is_log, text_log
 
 
@@ -227,3 +229,41 @@ def test_no_line_takes_long(line: str) -> None:
     started = time.process_time()
     read(f"step 1 loss 0.5\n{line}\nloss 1 {line}\nstep 2 loss 0.4\n")
     assert time.process_time() - started < 2
+
+
+def test_a_book_with_dates_is_given_up_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ("ship", "king", "wine", "port", "hill", "moon", "men", "snow", "bread", "rope", "salt", "road", "bell")
+    lines = (
+        f"On 1805-10-{i % 28 + 1:02} {' '.join(words[i * k % 13] for k in range(1, 9))}"
+        f"{'x' * (i % 97)}{'y' * (i % 89)} {i} died\n"
+        for i in range(20_000)
+    )
+    prose = "".join(lines)
+    read_lines: list[int] = []
+    learn = Learner.read
+    monkeypatch.setattr(Learner, "read", lambda self, block: (read_lines.append(block.ends), learn(self, block)))
+    assert not _is_log(File(Path(), "diary.txt", prose.encode()))
+    assert sum(read_lines) < 4_000
+
+
+@given(st.integers(1, 4000), st.integers(20, 400))
+@settings(max_examples=20)
+def test_what_a_line_holds_does_not_depend_on_its_block(cut: int, size: int) -> None:
+    content = "".join(
+        f"step {i} loss {3 / (i + 1):.3f}\n"
+        f"[-----] \x1b[31mval\x1b[0m loss 0.{i:02}\r\n"
+        f" 50%|###  | 1/2 loss=0.5\r100%|#####| 2/2 loss=0.4\n" * (i % 3)
+        for i in range(60)
+    ).encode()[:cut]
+
+    class Small(File):
+        def blocks(self, size_: int = 0) -> Iterator[Block]:
+            return super().blocks(size)
+
+    def seen(file: File) -> list[str]:
+        try:
+            return list(map(repr, text_log(file)))
+        except ReadError as error:
+            return [str(error)]
+
+    assert seen(Small(Path(), "train.log", content)) == seen(File(Path(), "train.log", content))

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 from hypothesis import given, settings, strategies as st
+from msgspec.structs import replace
 
 from mldiag.artifacts import Artifact, Series, SettingValue
 from mldiag.errors import ReadError
 from mldiag.files import File
-from mldiag.readers import _trainer_history, trainer_state as module
+from mldiag.readers import _columns, _trainer_history, trainer_state as module
 from mldiag.readers.trainer_state import trainer_state
 
 NUMBERS = st.floats() | st.integers(-(10**9), 10**9)
@@ -73,6 +74,22 @@ def test_pieces_give_what_the_whole_document_gives(entries: list[dict[str, Any]]
             stated = [lines[n - 1].strip().rstrip(",").partition(": ") for n in a.lines]
             assert {key for key, _, _ in stated} == {f'"{a.raw_name}"'}
             assert repr([math.nan if v == "null" else float(json.loads(v)) for _, _, v in stated]) == repr(list(a.data))
+
+
+@settings(max_examples=80)
+@given(ENTRIES | st.lists(TRAIN | EVAL, max_size=12))
+def test_columns_give_what_rows_give(entries: list[dict[str, Any]]) -> None:
+    found, trouble = read(state(entries))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_columns, "plain_columns", lambda rows: None)
+        wanted, same_trouble = read(state(entries))
+    assert str(trouble) == str(same_trouble)
+    for one, other in zip(found, wanted, strict=True):
+        if isinstance(one, Series) and isinstance(other, Series):
+            assert list(one.lines or ()) == list(other.lines or ())
+            assert repr(replace(one, lines=None)) == repr(replace(other, lines=None))
+        else:
+            assert one == other
 
 
 @given(st.lists(TRAIN, min_size=2, max_size=8), st.data())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -115,7 +115,9 @@ def _show_summary(page: Page, run: dict[str, Any]) -> None:
     by_name = {s["name"]: s for s in run["series"]}
     main = [by_name[name] for name in told["main"]]
     page.flow(
-        *_separated([(f"{s['name']} {_span(s)} over {counted(s['points'], 'point')}, {_reach(s)}", "") for s in main])
+        *_separated(
+            [(f"{s['name']} {_span(s)} over {counted(s['points'], 'point')}{_reach(s, ', ')}", "") for s in main]
+        )
     )
     plan = told["plan"] or {}
     parts = [
@@ -160,20 +162,24 @@ def _listed(names: Sequence[str]) -> str:
 def _show_series(page: Page, run: dict[str, Any]) -> None:
     from mldiag.terminal import counted
 
-    for path in dict.fromkeys(s["at"]["path"] for s in run["series"]):
-        here = [s for s in run["series"] if s["at"]["path"] == path]
+    for place, here in _by_place(run["series"]).items():
         # What all of them share is said once.
         shared = here[0]["launches"] if len({s["launches"] for s in here}) == 1 else 0
-        _section(page, f"series in {path}", [_series_row(s, launches=not shared) for s in here])
+        said = {part: _said_once(here, part) for part in ("points", "reach", "line")}
+        title = ": ".join(filter(None, (f"series in {place}", ", ".join(filter(None, said.values())))))
+        own = {part for part, text in said.items() if not text} | ({"launches"} if not shared else set())
+        if not any(map(_reach, here)):
+            own.discard("reach")
+        _section(page, title, [_series_row(s, own) for s in here])
         if shared > 1:
             page.flow((f"{'each' if len(here) > 1 else ''} of {shared} launches".strip(), "dim"), first="  ")
         elsewhere: dict[str, list[str]] = {}
         for series in here:
-            for place in dict.fromkeys(p["path"] for p in series["also"]):
-                elsewhere.setdefault(place, []).append(series["name"])
+            for other in dict.fromkeys(p["path"] for p in series["also"] if p["path"] != series["at"]["path"]):
+                elsewhere.setdefault(other, []).append(series["name"])
         by_names: dict[tuple[str, ...], list[str]] = {}
-        for place, found in elsewhere.items():
-            by_names.setdefault(tuple(found), []).append(place)
+        for other, found in elsewhere.items():
+            by_names.setdefault(tuple(found), []).append(other)
         for names, places in by_names.items():
             which = "all" if len(names) == len(here) else _listed(names)
             page.flow((f"{which} also in ", "dim"), (_listed(places), "dim"), first="  ", rest="    ")
@@ -192,6 +198,22 @@ def _show_series(page: Page, run: dict[str, Any]) -> None:
         for s in run["passed_over"]
     ]
     _section(page, "passed over, as another series of that name is kept", rows)
+
+
+def _by_place(series: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Series by file; by folder where each of several has a file of its own, as MLflow keeps them."""
+    from collections import Counter
+
+    files: dict[str, list[dict[str, Any]]] = {}
+    for found in series:
+        files.setdefault(found["at"]["path"], []).append(found)
+    alone = Counter(path.rpartition("/")[0] for path, here in files.items() if len(here) == 1)
+    places: dict[str, list[dict[str, Any]]] = {}
+    for path, here in files.items():
+        folder = path.rpartition("/")[0]
+        shared = folder and len(here) == 1 and alone[folder] > 1
+        places.setdefault(f"{folder}/ (a file each)" if shared else path, []).extend(here)
+    return places
 
 
 def _disagreement_row(found: dict[str, Any]) -> list[Part]:
@@ -262,26 +284,39 @@ def _where(at: dict[str, Any]) -> str:
     return f"{at['path']}:{at['line']}" if at.get("line") else str(at["path"])
 
 
-def _series_row(series: dict[str, Any], *, launches: bool = True) -> list[Part]:
+def _said_once(series: Sequence[dict[str, Any]], part: str) -> str:
+    """What a table's title says for all its rows; empty where they differ, or there is one only."""
     from mldiag.terminal import counted
 
-    line = "" if series["at"]["line"] is None else f"line {series['at']['line']}"
-    raw = "" if series["raw_name"] == series["name"] else series["raw_name"]
+    if len(series) == 1:
+        return ""
+    texts = {
+        "points": lambda s: f"{counted(s['points'], 'point')} each",
+        "reach": _reach,
+        "line": lambda s: f"from line {s['at']['line']}" if s["at"]["line"] is not None else "",
+    }
+    found = set(map(texts[part], series))
+    return found.pop() if len(found) == 1 else ""
+
+
+def _series_row(series: dict[str, Any], own: Container[str]) -> list[Part]:
+    """One series, with those of its parts that the table's title does not say."""
+    from mldiag.terminal import counted
+
     notes = [
-        f"{line} {raw}".strip(),
-        f"{series['launches']} launches" if launches and series["launches"] > 1 else "",
+        "" if series["raw_name"] == series["name"] else f"as {series['raw_name']}",
+        f"line {series['at']['line']}" if "line" in own and series["at"]["line"] is not None else "",
+        f"{series['launches']} launches" if "launches" in own and series["launches"] > 1 else "",
         counted(series["nulls"], "null") if series["nulls"] else "",
         f"{series['not_finite']:,} not finite" if series["not_finite"] else "",
     ]
-    name = series["name"] if series["known"] else f"{series['name']} ?"
-    points = counted(series["points"], "point")
-    return [
-        (name, ""),
-        (points, ""),
-        (_span(series), ""),
-        (_reach(series), "dim"),
-        (", ".join(filter(None, notes)), "dim"),
-    ]
+    row: list[Part] = [(series["name"] if series["known"] else f"{series['name']} ?", "")]
+    if "points" in own:
+        row.append((counted(series["points"], "point"), ""))
+    row.append((_span(series), ""))
+    if "reach" in own:
+        row.append((_reach(series), "dim"))
+    return [*row, (", ".join(filter(None, notes)), "dim")]
 
 
 def _span(series: dict[str, Any]) -> str:
@@ -292,11 +327,13 @@ def _span(series: dict[str, Any]) -> str:
     return f"{last}{unit}" if series["points"] == 1 else f"{first} → {last}{unit}"
 
 
-def _reach(series: dict[str, Any]) -> str:
-    if series["points"] < 2:
-        return series["from"] or ""
+def _reach(series: dict[str, Any], before: str = "") -> str:
+    """From where to where on the x axis; nothing of a single point without one."""
+    if series["points"] == 0 or (series["points"] == 1 and series["from"] == "point 1"):
+        return ""
     kind, _, first = series["from"].partition(" ")
-    return f"{kind} {first}–{series['to'].partition(' ')[2]}"
+    last = series["to"].partition(" ")[2]
+    return f"{before}{kind} {first}" + (f"–{last}" if series["points"] > 1 else "")
 
 
 def _setting_rows(settings: Sequence[dict[str, Any]]) -> Iterator[list[Part]]:
@@ -349,9 +386,12 @@ def _show_facts(page: Page, facts: Sequence[dict[str, Any]]) -> None:
         told = [[(n, "dim"), (_short(v), "")] for n, v in value.items() if v not in (None, "", [], {})]
         page.flow((fact["name"], ""), ("" if told else ": nothing", "dim"), first="  ")
         page.table(told, indent=4)
+    missing: dict[str, list[str]] = {}
     for fact in facts:
         if fact["missing"] is not None:
-            page.flow((fact["name"], ""), (": missing: ", "dim"), (fact["missing"], ""), first="  ", rest="    ")
+            missing.setdefault(fact["missing"], []).append(fact["name"])
+    for reason, names in missing.items():
+        page.flow((", ".join(names), ""), (": missing: ", "dim"), (reason, ""), first="  ", rest="    ")
 
 
 def _short(value: Any) -> str:

@@ -9,7 +9,8 @@ from msgspec import Struct
 
 from mldiag.artifacts import Metrics, Series, Settings
 from mldiag.facts import fact
-from mldiag.facts.curves import launches, split_at_broken
+from mldiag.facts.curves import launches, split_at_broken, taken
+from mldiag.stats import not_finite
 from mldiag.vocabulary import series_name
 
 
@@ -75,8 +76,8 @@ def _of(series: Series) -> Iterator[Break]:
         kept, broken = split_at_broken(series, order)
         if broken is None:
             continue
-        rest = list(order)[list(order).index(broken) :]
-        bad = tuple(i for i in rest if not math.isfinite(series.data[i]))
+        rest = order[order.index(broken) :]
+        bad = tuple(rest[i] for i in not_finite(taken(series.data, rest)))
         streak = next((k for k, i in enumerate(rest) if math.isfinite(series.data[i])), len(rest))
         yield Break(series, bad, len(order), series.data[kept[-1]] if kept else None, streak, bad[-1] == rest[-1])
 

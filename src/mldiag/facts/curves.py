@@ -82,7 +82,7 @@ class Curve(Struct, frozen=True):
         data = self.series.step_data if kind == "step" else self.series.epoch_data
         if data is None or (isinstance(self.indices, range) and len(self.indices) == len(data)):
             return data
-        return [data[i] for i in self.indices]
+        return taken(data, self.indices)
 
 
 class Curves(Struct, frozen=True):
@@ -163,7 +163,7 @@ def prepared(series: Series) -> Curve:
     kept, broken = split_at_broken(series, order)
     kept = _without_placeholder_zeros(series, kept)
     whole = len(kept) == len(series) and isinstance(kept, range)
-    values = series.data if whole else [series.data[i] for i in kept]
+    values = series.data if whole else taken(series.data, kept)
     return Curve(series, kept, values, len(parts), len(parts), broken)
 
 
@@ -179,16 +179,41 @@ def launches(series: Series) -> list[Sequence[int]]:
     axis = steps if steps is not None else epochs
     if axis is None or n < 2 or _never_falls(axis):
         return [range(n)]
-    back = [
-        i
-        for i in range(1, n)
-        if axis[i] < axis[i - 1] and not (steps is not None and epochs is not None and epochs[i] > epochs[i - 1])
-    ]
-    inside = [i for i in back if axis[i] > axis[0]]
-    if len(inside) > max(2, MAX_BACKWARD_SHARE * n):
+    back = _backward(axis, epochs if steps is not None else None)
+    inside = sum(axis[i] > axis[0] for i in back)
+    if inside > max(2, MAX_BACKWARD_SHARE * n):
         return [sorted(range(n), key=axis.__getitem__)]
     edges = [0, *back, n]
     return [range(a, b) for a, b in pairwise(edges)]
+
+
+def _backward(axis: array[float], epochs: array[float] | None) -> list[int]:
+    """Positions at which the axis goes back, and the epoch, where there is one, does not move on."""
+    n = len(axis)
+    if n < LONG:
+        return [i for i in range(1, n) if axis[i] < axis[i - 1] and not (epochs and epochs[i] > epochs[i - 1])]
+    import numpy as np
+
+    wide = np.frombuffer(axis)
+    falls = wide[1:] < wide[:-1]
+    if epochs is not None:
+        later = np.frombuffer(epochs)
+        falls &= ~(later[1:] > later[:-1])
+    back: list[int] = (np.flatnonzero(falls) + 1).tolist()
+    return back
+
+
+def taken(data: array[float], indices: Sequence[int]) -> Sequence[float]:
+    """The values at some positions."""
+    if isinstance(indices, range) and indices.step == 1:
+        return data[indices.start : indices.stop]
+    if len(indices) < LONG:
+        return [data[i] for i in indices]
+    import numpy as np
+
+    values = array("d")
+    values.frombytes(np.frombuffer(data)[np.asarray(indices)].data.cast("B"))
+    return values
 
 
 def split_at_broken(series: Series, order: Sequence[int]) -> tuple[Sequence[int], int | None]:
@@ -200,6 +225,8 @@ def split_at_broken(series: Series, order: Sequence[int]) -> tuple[Sequence[int]
     data = series.data
     if isinstance(order, range) and len(order) == len(data) and _all_finite(data):
         return order, None
+    if len(order) >= LONG and isinstance(order, range):
+        return _long_split_at_broken(series, order)
     good = [i for i in order if math.isfinite(data[i])]
     if len(good) == len(order):
         return good, None
@@ -226,9 +253,39 @@ def split_at_broken(series: Series, order: Sequence[int]) -> tuple[Sequence[int]
     return good, None
 
 
+def _long_split_at_broken(series: Series, order: range) -> tuple[Sequence[int], int | None]:
+    """The same as `split_at_broken` for positions in a row."""
+    import numpy as np
+
+    finite = np.isfinite(np.frombuffer(series.data)[order.start : order.stop])
+    if finite.all():
+        return order, None
+    good = np.flatnonzero(finite) + order.start
+    if not len(good):
+        return [], order.start
+    gaps = np.diff(good)
+    tail = order.stop - 1 - int(good[-1])
+    usual = int(gaps.max(initial=0)) or 1
+    sparse = len(gaps) >= 2 and int((gaps > 1).sum()) >= 0.5 * len(gaps)
+    broken: int | None = None
+    if tail > (usual if sparse else 0):
+        broken = int(good[-1]) + 1
+    if not sparse:
+        due = ~finite
+        due[[i - order.start for i in series.nulls if i in order]] = False
+        due = np.flatnonzero(due) + order.start
+        due = due[(due > good[0]) & (due < good[-1])]
+        if len(due):
+            broken = int(due[0])
+            good = good[: np.searchsorted(good, broken)]
+    kept = array("q")
+    kept.frombytes(good.astype(np.int64).data.cast("B"))
+    return kept, broken
+
+
 def _never_falls(data: array[float]) -> bool:
     if len(data) < LONG:
-        return all(a <= b for a, b in pairwise(data))
+        return data.tolist() == sorted(data)  # never so with NaN, which is not equal to itself
     import numpy as np
 
     return bool((np.diff(np.frombuffer(data)) >= 0).all())
@@ -243,12 +300,20 @@ def _all_finite(data: array[float]) -> bool:
 
 
 def _without_placeholder_zeros(series: Series, kept: Sequence[int]) -> Sequence[int]:
-    """Drops exact zeros of an evaluated loss that jumps between zero and values far above it: "not evaluated"."""
+    """Drops exact zeros of an evaluated loss that jumps between zero and values far above it: "not evaluated".
+
+    Zeros at the end are values where the loss came down to them in steps like those before.
+    """
     if not series.name.startswith(("val/loss", "test/loss")):
         return kept
     data = series.data
+    if len(kept) >= LONG and all(taken(data, kept)):
+        return kept
     rest = [i for i in kept if data[i] != 0.0]
     if len(rest) in (0, len(kept)):
+        return kept
+    changes = [abs(data[a] - data[b]) for a, b in pairwise(rest)]
+    if len(changes) > 1 and list(kept[: len(rest)]) == rest and abs(data[rest[-1]]) <= 2 * max(changes):
         return kept
     smallest = min(abs(data[i]) for i in rest)
     largest = max(abs(data[i]) for i in rest)

@@ -15,7 +15,7 @@ from mldiag.artifacts import Source
 from mldiag.errors import NotApplicable
 from mldiag.facts import fact
 from mldiag.facts.curves import Curve, Curves, is_bounded_score
-from mldiag.stats import level_error, mean, median, noise, window_size
+from mldiag.stats import has_repeats, level_error, mean, median, noise, window_size
 
 HELD_OUT = ("val", "test")
 """Splits that are not trained on, the one that is tuned on first."""
@@ -196,10 +196,10 @@ def score_pair(curves: Curves) -> ScorePair:
         train, val = curves.get(name), _evaluations(curves.get(*(f"{split}/{quantity}" for split in HELD_OUT)))
         if train is None or val is None:
             continue
-        top = max(*train.values, *val.values)
+        top = max(max(train.values), max(val.values))
         unit = 1.0 if top <= 1.5 else 0.01
         pair = _paired(train, val)
-        if pair is not None and min(*train.values, *val.values) >= -1.0 and top * unit <= 1.0 + 1e-9:
+        if pair is not None and min(min(train.values), min(val.values)) >= -1.0 and top * unit <= 1.0 + 1e-9:
             return ScorePair(quantity, train, val, [v * unit for v in pair[0]], [v * unit for v in pair[1]])
     raise NotApplicable("no score that is logged for training and for validation")
 
@@ -219,7 +219,7 @@ def _evaluations(curve: Curve | None) -> Curve | None:
     each of one batch or of the batches so far. Their mean stands for the evaluation, at the place of the last.
     """
     axis = None if curve is None else curve.axis("step") or curve.axis("epoch")
-    if curve is None or axis is None or all(a != b for a, b in pairwise(axis)):
+    if curve is None or axis is None or not has_repeats(axis):
         return curve
     edges = [0, *(i for i in range(1, len(axis)) if axis[i] != axis[i - 1]), len(axis)]
     values = [mean(curve.values[a:b]) for a, b in pairwise(edges)]

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from mldiag.artifacts import Metrics, Program, Role, Series, Settings, SettingValue, Source, as_number
 from mldiag.errors import NotApplicable
 from mldiag.facts import fact
-from mldiag.stats import LONG, median
+from mldiag.stats import LONG, always_rises, median
 
 UNSET = 1_000_000_000
 """Counts from here on are placeholders for "without limit" (Hugging Face stores 2**63 - 1 in `num_train_epochs` when
@@ -174,7 +174,7 @@ def _measured(metrics: Metrics) -> Amount | None:
         steps, epochs = series.step_data, series.epoch_data
         if steps is None or epochs is None or len(series) < 2:
             continue
-        if all(b > a for a, b in pairwise(epochs)) and steps[-1] > steps[0]:
+        if always_rises(epochs) and steps[-1] > steps[0]:
             slope = (steps[-1] - steps[0]) / (epochs[-1] - epochs[0])
             if slope >= 1 and math.isfinite(slope):
                 return Amount(round(slope), "the log", None, series.source, by_user=True)
@@ -215,7 +215,13 @@ def _is_one_cycle(setting: SettingValue | None) -> bool:
 def _progress(metrics: Metrics | None) -> tuple[Amount | None, float, Amount | None, float]:
     """Furthest step and epoch of the log, each with the usual distance of two points."""
     series = [s for s in metrics or () if len(s)]
-    steps, step_gap = _furthest([(s, s.step_data) for s in series if not _within_epochs(s)], counted_from_zero=False)
+    within: dict[tuple[int, int], bool] = {}  # many series share their axes
+    own = []
+    for s in series:
+        axes = id(s.step_data), id(s.epoch_data)
+        if not (within[axes] if axes in within else within.setdefault(axes, _within_epochs(s))):
+            own.append((s, s.step_data))
+    steps, step_gap = _furthest(own, counted_from_zero=False)
     epochs, epoch_gap = _furthest([(s, s.epoch_data) for s in series], counted_from_zero=True)
     return steps, step_gap, epochs, epoch_gap
 
@@ -237,18 +243,28 @@ def _within_epochs(series: Series) -> bool:
 def _furthest(
     columns: Iterable[tuple[Series, array[float] | None]], *, counted_from_zero: bool
 ) -> tuple[Amount | None, float]:
-    spans = [(series, span) for series, data in columns if data is not None and (span := _span(data)) is not None]
+    known: dict[int, _Span | None] = {}  # many series share their axis
+    spans: list[tuple[Series, array[float], _Span]] = []
+    for series, data in columns:
+        if data is not None:
+            span = known[id(data)] if id(data) in known else known.setdefault(id(data), _span(data))
+            if span is not None:
+                spans.append((series, data, span))
     if not spans:
         return None, 0.0
-    series, furthest = max(spans, key=lambda pair: pair[1].last)
-    longest = max((span for _, span in spans), key=lambda span: span.count)
-    whole = counted_from_zero and all(span.whole for _, span in spans)
+    series, column, furthest = max(spans, key=lambda found: found[2].last)
+    place = series.at(-1 if column[-1] == furthest.last else column.index(furthest.last))
+    longest = max((span for _, _, span in spans), key=lambda span: span.count)
+    whole = counted_from_zero and all(span.whole for _, _, span in spans)
     # An epoch counter that starts at 0 names the epoch under way: epoch 9 done makes ten.
-    done = furthest.last + (whole and min(span.first for _, span in spans) == 0)
+    done = furthest.last + (whole and min(span.first for _, _, span in spans) == 0)
     if done <= 0:
         return None, 0.0
+    if counted_from_zero and longest.count == 1 and furthest.last == done:
+        # A summary names one epoch alone, which may be counted from 0 or from 1.
+        return Amount(done, "the log", None, place), 1.0
     # The epoch that a whole number names is done, so only the unlogged ones behind it may be missing.
-    return Amount(done, "the log", None, series.source), max(longest.gap - 1, 0.0) if whole else longest.gap
+    return Amount(done, "the log", None, place), max(longest.gap - 1, 0.0) if whole else longest.gap
 
 
 class _Span(Struct, frozen=True):

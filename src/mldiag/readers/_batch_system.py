@@ -108,6 +108,6 @@ def _devices(asked: Sequence[_Asked]) -> tuple[int, _Asked] | None:
     for key in ("gpus_per_node", "gres", "ngpus"):
         if key in by_key and (count := _GPUS.fullmatch(by_key[key].text)):
             nodes = by_key.get("nodes") or by_key.get("select")
-            several = int(nodes.text) if nodes and nodes.text.isdigit() else 1
+            several = int(nodes.text) if nodes and nodes.text.isdecimal() else 1
             return int(count[1]) * several, by_key[key]
     return None

@@ -38,7 +38,13 @@ _PER_EXAMPLE = frozenset({
     "proba", "probability", "ground_truth", "text", "prompt", "question", "answer", "sentence", "filename",
     "image_id", "video_id",
 })  # fmt: skip
-_NOT_LOGGED = frozenset({"eta", "eta_seconds", "remaining", "remaining_time", "percentage"})
+_NOT_LOGGED = frozenset({
+    "eta", "eta_seconds", "remaining", "remaining_time", "percentage",
+    # Ray Tune says them in every row, of the process and since its last start.
+    "pid", "trial_id", "iterations_since_restore", "timesteps_since_restore",
+})  # fmt: skip
+_LESSER_STEPS = frozenset({"_step", "batch", "lote", "it", "training_iteration"})
+"""Steps only where nothing else counts them."""
 _PLANNED = frozenset({"total_steps", "max_steps", "total_epochs", "num_epochs", "max_epochs", "num_train_epochs"})
 
 
@@ -210,9 +216,9 @@ class Table:
     """Collects logged rows, ragged or not, into one series per key.
 
     The x axis of a series is a column that has a number in every row of the series: `global_step` before other steps;
-    a step that falls back whenever the epoch rises counts within the epoch and is no optimizer step; a time only if it
-    never falls, since trainers also log seconds per step as `time`. Series with the same rows share their axes' and
-    lines' arrays.
+    a step that falls back whenever the epoch rises counts within the epoch and is no optimizer step; one that stands
+    still gives way to one that moves; a time only if it never falls: trainers also log seconds per step as `time`.
+    Series with the same rows share their axes' and lines' arrays.
 
     Args:
         split: of the whole file, for names that have none of their own (`val.csv` with a column `loss`).
@@ -425,7 +431,9 @@ class Table:
         for name in self._axes:
             by_kind[self._kinds[name]].append(name)
         epochs = [self._axes[n] for n in by_kind["epoch"]]
-        by_kind["step"].sort(key=lambda n: ("global" not in n.lower(), n in ("_step", "batch", "lote", "it")))
+        by_kind["step"].sort(
+            key=lambda n: ("global" not in n.lower(), n in ("_step", "batch", "lote", "it", "training_iteration"))
+        )
         steps = [self._axes[n] for n in by_kind["step"]]
         steps = [s for s in steps if not any(restarts(s, e) for e in epochs)]
         return steps, epochs, [self._axes[n] for n in by_kind["time"] if never_falls(self._axes[n])]

@@ -20,6 +20,8 @@ ARRAY, _COMPLEX, NUMBER = 1, 2, 3
 MAX_VALUES = 2_000_000
 MAX_DEPTH = 64
 MAX_TEXT = 1_000
+MAX_NAME = 2_000
+"""Longest name of a value with those of all it lies in."""
 MAX_SCALARS = 2_000
 _CHUNKED = "__msgpack_chunked_array__"
 
@@ -75,6 +77,8 @@ class _Walk:
         self._left -= 1
         if self._left < 0 or depth > MAX_DEPTH:
             raise _Bad(f"more than the {MAX_VALUES:,} values, or the {MAX_DEPTH} levels, that are looked at")
+        if len(name) > MAX_NAME:
+            raise _Bad(f"a name of more than {MAX_NAME:,} characters")
         kind = self.take(1)[0]
         if 0x80 <= kind < 0x90 or kind in _MAPS:
             self.map(name, self.number(_MAPS[kind]) if kind in _MAPS else kind & 15, depth)

@@ -17,10 +17,11 @@ from mldiag.readers._binary import MAX_RANK, Window, listed, shown, window
 from mldiag.tokens import Tokenizer
 
 MAX_TEXT = 1_000
-MAX_ENTRIES = 1_000_000
+MAX_ENTRIES = 200_000
 """Entries of the metadata, and tensors, that are read; the largest models have some thousands."""
 MAX_ITEMS = 50_000_000
 """Items of all arrays together that are passed over one by one."""
+_NESTED = 50  # how much longer that takes where an item is an array itself
 
 TYPES = {
     0: ("float32", 1, 4), 1: ("float16", 1, 2), 2: ("q4_0", 32, 18), 3: ("q4_1", 32, 20), 6: ("q5_0", 32, 22),
@@ -172,7 +173,7 @@ def _pass_array(cursor: _Cursor, left: list[int], depth: int) -> int:
     if kind in _SCALARS:
         cursor.skip(struct.calcsize(_SCALARS[kind]) * count)
         return count
-    left[0] -= count
+    left[0] -= count * (_NESTED if kind == _ARRAY else 1)
     if left[0] < 0 or depth > 8 or kind not in (_TEXT, _ARRAY):
         raise ReadError("an array in the metadata is damaged")
     if kind == _TEXT:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -13,13 +13,15 @@ from mldiag.readers._columns import Table, flat, is_log_row
 from mldiag.readers._jsonl_rows import CONFIG, REFUSED, AlteredText, Learned
 from mldiag.readers._settings import recorded
 from mldiag.readers.jsonl import json_object
-from mldiag.vocabulary import axis, is_metric, split_of
+from mldiag.vocabulary import Vocabulary, axis, is_metric, normalized, series_name, split_of
 
 SMALL = 2**16
 """Bytes up to which lines are taken one by one: to make the decoders of a struct costs as much as 100 lines do."""
 
 FEW = 100
 """Lines of which one or more are refused in bulk that are taken one by one. More are tried again in smaller parts."""
+
+_OF_LOGGER = frozenset({"event", "level", "levelname", "log_level", "severity", "logger", "message", "msg"})
 
 
 class Log:
@@ -36,6 +38,7 @@ class Log:
         self.first_bad = (0, "")
         self._file = file
         self._has_settings = False
+        self._trained: tuple[object, object] | None = None
         # A split of the whole file beside those of rows is left to the table's own reckoning.
         self._in_bulk = file.size > SMALL and split in (None, "train")
 
@@ -92,22 +95,59 @@ class Log:
             rows, lines = [], array("q")
             settings = found.get(CONFIG)
             row = flat({k: v for k, v in found.items() if k != CONFIG} if isinstance(settings, dict) else found)
-            if is_log_row(row):
+            if not len(self.table) and _is_header(row):
+                yield from recorded(_header(row), self._file, line=first + at)
+            elif is_log_row(row):
                 if isinstance(settings, dict) and not self._has_settings:
                     self._has_settings = True
                     yield from recorded(settings, self._file, line=first + at)
-                self.table.add(row, first + at)
+                self.table.add(self._with_place(row), first + at)
                 if self._in_bulk:
                     self._learned.teach(found)
             elif not len(self.table) and not any(axis(k) or is_metric(k) for k in row):
-                # The source of a configuration or what describes the machine is no setting.
-                header = {k: v for k, v in found.items() if not (isinstance(v, str) and "\n" in v)}
-                yield from recorded(header, self._file, line=first + at)
+                yield from recorded(_header(found), self._file, line=first + at)
         self._flush(rows, lines)
+
+    def _with_place(self, row: Mapping[str, object]) -> Mapping[str, object]:
+        """A row of mmengine with what it leaves out: that it is of validation, and the step of an epoch's.
+
+        Its `scalars.json` holds `{"accuracy": 89, "data_time": …, "time": …, "step": 2}` between the rows of training,
+        which alone have `iter`; the step is the epoch where the loop runs by epochs (`LoggerHook.after_val_epoch`).
+        """
+        if "data_time" not in row or "step" not in row:
+            return row
+        if "iter" in row:
+            self._in_bulk = False
+            self._trained = row["step"], row.get("epoch")
+        elif self._trained and "lr" not in row:
+            step, epoch = self._trained
+            of_epoch = {"step": step, "epoch": epoch} if row["step"] == epoch else {}
+            return {**row, **of_epoch, "mode": "val"}
+        return row
 
     def _flush(self, rows: list[Any], lines: array[int]) -> None:
         if rows:
             self._learned.add(self._learned.columns(rows), lines)
+
+
+def _is_header(row: Mapping[str, object]) -> bool:
+    """Whether a record before the first row states settings: of what training logs it holds only a rate, no place.
+
+    Structured logging (structlog, loguru) gives every record a time, also `{"event": "start", "lr": 0.1, "seed": 0}`.
+    """
+    if any(axis(k) in ("step", "epoch") for k in row):
+        return False
+    logged = [k for k in row if is_metric(k)]
+    stated = [k for k in row if k not in logged and not axis(k) and Vocabulary().setting(k)]
+    return bool(logged and stated) and all(series_name(k) == "lr" for k in logged)
+
+
+def _header(row: Mapping[str, object]) -> dict[str, object]:
+    """What a header states, without the source of a configuration, what describes the machine, and the logger's own."""
+    own = (k for k in row if normalized(k) in _OF_LOGGER or axis(k) == "time")
+    multiline = (k for k, v in row.items() if isinstance(v, str) and "\n" in v)
+    left_out = {*own, *multiline}
+    return {k: v for k, v in row.items() if k not in left_out}
 
 
 def _object(line: bytes) -> dict[str, Any] | None:

@@ -61,7 +61,7 @@ def header(data: bytes, name: str) -> Header:
     if not shape_text or not order or not descr:
         raise ReadError(f"{shown(name)} has a header without descr, fortran_order and shape")
     numbers = [p.strip().removesuffix("L") for p in shape_text[1].split(",") if p.strip()]
-    shape = shape_of([int(n) for n in numbers if len(n) < 20 and n.isdigit()])
+    shape = shape_of([int(n) for n in numbers if len(n) < 20 and n.isdecimal()])
     if shape is None or len(shape) != len(numbers):
         raise ReadError(f"{shown(name)} has the shape ({shown(shape_text[1], 40)}), which is none")
     dtype, item = _dtype(descr[1]) if descr[1] else ("structured", None)

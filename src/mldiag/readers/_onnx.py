@@ -12,7 +12,7 @@ from msgspec import Struct, field
 from mldiag.artifacts import Artifact, Scalar
 from mldiag.checkpoints import Checkpoint, Tensor
 from mldiag.errors import ReadError
-from mldiag.files import File
+from mldiag.files import File, size_of
 from mldiag.readers._binary import ITEM_SIZES, MAX_RANK, Window, listed, shape_of, window
 from mldiag.readers._protobuf import I32, I64, LEN, VARINT, Malformed, signed, varint
 
@@ -25,6 +25,8 @@ TYPES = {
 MAX_TEXT = 4_096
 MAX_FIELDS = 5_000_000
 """Fields that are walked through; the graphs of the largest language models have some hundred thousand."""
+MAX_TENSORS = 200_000
+"""Tensors that are kept; a weight of no bytes takes two in the file and half a kilobyte here."""
 
 _GRAPH, _INITIALIZER = 7, 5
 _TEXTS = {2: "producer_name", 3: "producer_version", 4: "domain"}
@@ -113,6 +115,8 @@ def read(file: File) -> Iterator[Artifact]:
                     graph = True
                     for inner, kind, at, length in walk.fields(value, value + size):
                         if inner == _INITIALIZER and kind == LEN:
+                            if len(weights) == MAX_TENSORS:
+                                raise Malformed(f"more than the {MAX_TENSORS:,} tensors that are read")
                             weights.append(_weight(walk, at, at + length))
                 elif number in _TEXTS and wire == LEN:
                     metadata[_TEXTS[number]] = walk.text(value, size)
@@ -209,13 +213,12 @@ def _external(
     if not name or name.startswith("/") or ".." in name.split("/") or "\\" in name:
         return None, None, None, f"its values lie in {name[:80]!r}, which is no file beside the model"
     if name not in sizes:
-        path = file.root / folder / name
-        sizes[name] = path.stat().st_size if path.is_file() else None
+        sizes[name] = size_of(file.root, folder + name)
     held = sizes[name]
     if held is None:
         return None, None, folder + name, f"its values lie in {name}, which is missing"
     numbers = [entry.get("offset", "0"), entry.get("length", "")]
-    offset, length = (int(n) if n.isdigit() and len(n) < 20 else None for n in numbers)
+    offset, length = (int(n) if n.isdecimal() and len(n) < 20 else None for n in numbers)
     if offset is None:
         return None, None, folder + name, f"its values lie at {numbers[0][:40]!r}, which is no number"
     length = wanted if length is None else length

@@ -11,6 +11,7 @@ from msgspec import Struct, field
 from mldiag.artifacts import Scalar
 from mldiag.readers._pickle_opcodes import PLAIN, Global, Instance, Malformed, Pairs
 from mldiag.readers._pickled_tensors import Stored, dtype_named, is_torch_part, numpy_code, tensor_of
+from mldiag.secrets import is_secret
 
 MAX_VALUES = 1_000_000
 """Values that are walked through; containers that hold each other could be walked for ever."""
@@ -102,10 +103,7 @@ def _size(value: object) -> int:
 
 def _left_out(key: str, value: object) -> bool:
     """A secret, which no report should repeat; the numbers of an optimizer group's parameters."""
-    last = key.rpartition(".")[2].lower()
-    if isinstance(value, str):
-        return last.endswith(("token", "password", "secret", "api_key", "credentials"))
-    return isinstance(value, tuple) and last == "params"
+    return is_secret(key, value) or (isinstance(value, tuple) and key.rpartition(".")[2] == "params")
 
 
 def _children(node: _Node) -> Iterator[_Node]:

@@ -18,6 +18,7 @@ MAX_OPCODES = 4_000_000
 """A tensor of a checkpoint costs about 30 opcodes; 4 million take about two seconds and, at the worst, 400 MB."""
 
 MAX_COPIED = 64 * 2**20
+_ROW = 64  # bytes of a row that is copied
 _MAX_MEMO = 2**31
 _SEQUENCES = frozenset({"builtins.set", "builtins.frozenset", "__builtin__.set", "__builtin__.frozenset",
                         "builtins.list", "__builtin__.list", "collections.deque"})  # fmt: skip
@@ -185,7 +186,7 @@ class Machine:
             if isinstance(first, Pairs):
                 return first
             rows = first if isinstance(first, list) else []
-            self.copy(len(rows))
+            self.copy(_ROW * len(rows))
             return Pairs([(r[0], r[1]) for r in rows if isinstance(r, list | tuple) and len(r) == 2])
         if name in _SEQUENCES:
             first = args[0] if isinstance(args, tuple) and args else None

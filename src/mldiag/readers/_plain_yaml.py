@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import lru_cache
+from typing import NamedTuple
 
 from msgspec import Struct
 
@@ -24,10 +25,10 @@ _QUOTED = r'"[^"\\\n]*"' + r"|'[^'\n]*'"
 _ITEM = rf"(?:{_NUMBER}|{_TEXT}|{_QUOTED})"
 # A line: blank or a comment; else its indent and key, and nothing, a list, or a value of one or more words.
 _LINE = re.compile(
-    r"[ ]*(?:\#.*)?\n"
+    r"[ ]*(?:\#.*)?"
     r"|([ ]*)([A-Za-z_][\w-]{0,127}):"
     rf"(?:[ ]+(?:(\[(?:[ ]*{_ITEM}[ ]*(?:,[ ]*{_ITEM}[ ]*)*)?\])|({_QUOTED})|({_NUMBER})|({_TEXT}(?:[ ]{_TEXT})*)))?"
-    r"[ ]*(?:[ ]\#.*)?\n",
+    r"[ ]*(?:[ ]\#.*)?",
     re.ASCII,
 )
 _ITEMS = re.compile(rf"({_QUOTED})|({_NUMBER})|({_TEXT})", re.ASCII)
@@ -47,16 +48,16 @@ class Entry(Struct, frozen=True):
 
     Attributes:
         start, end: where the value stands in the text; equal for a null that is not written.
-        line: 1-based line, which is `text[begin:finish]`.
+        number: 1-based, of the `line`, which begins at `begin`.
     """
 
     path: tuple[str, ...]
     value: Scalar | tuple[Scalar, ...]
     start: int
     end: int
-    line: int
+    number: int
     begin: int
-    finish: int
+    line: str
 
 
 def entries(text: str, *, special: frozenset[str], deepest: int, longest: int, largest: int) -> list[Entry] | None:
@@ -68,25 +69,22 @@ def entries(text: str, *, special: frozenset[str], deepest: int, longest: int, l
     """
     if len(text) > SIZE_LIMIT or _OTHER.search(text):
         return None
-    if not text.endswith("\n"):
-        text += "\n"
     found: list[Entry] = []
     # The mappings that are open: the indent and keys of each, and the path of the innermost.
     indents, seen = [0], [set[str]()]
     path: tuple[str, ...] = ()
     opened: Entry | None = None
-    at, line = 0, 0
-    while at < len(text):
-        parsed = _LINE.match(text, at)
+    begin = 0
+    for number, line in enumerate(text.split("\n"), 1):
+        here, begin = begin, begin + len(line) + 1
+        parsed = _parsed(line)
         if parsed is None:
             return None
-        begin, at, line = at, parsed.end(), line + 1
-        indent, key = parsed.group(1, _KEY)
-        if key is None:
+        if parsed is _BLANK:
             continue
-        depth = len(indent)
-        if opened is not None and depth > indents[-1]:
-            indents.append(depth)
+        indent, key, value, start, end = parsed
+        if opened is not None and indent > indents[-1]:
+            indents.append(indent)
             seen.append(set())
             path = opened.path
             if len(indents) > deepest:
@@ -94,31 +92,57 @@ def entries(text: str, *, special: frozenset[str], deepest: int, longest: int, l
         elif opened is not None:
             found.append(opened)
         opened = None
-        if depth not in indents:
-            return None
-        while depth < indents[-1]:
-            indents.pop()
-            seen.pop()
-            path = path[:-1]
+        if indent != indents[-1]:
+            if indent not in indents:
+                return None
+            while indent < indents[-1]:
+                indents.pop()
+                seen.pop()
+                path = path[:-1]
         own = seen[-1]
         if key in own or key in special or (path and len(own) == largest):
             return None
         own.add(key)
-        kind = parsed.lastindex
-        if kind == _KEY:
-            opened = Entry((*path, key), None, begin, begin, line, begin, at - 1)
-            continue
-        value = _READ[kind](parsed[kind])
-        if isinstance(value, tuple) and len(value) > longest:
+        entry = Entry((*path, key), value, here + start, here + end, number, here, line)
+        if start == end:
+            opened = entry
+        elif isinstance(value, tuple) and len(value) > longest:
             return None
-        start, end = parsed.span(kind)
-        found.append(Entry((*path, key), value, start, end, line, begin, at - 1))
+        else:
+            found.append(entry)
     if opened is not None:
         found.append(opened)
     return found or None
 
 
+class _Line(NamedTuple):
+    """A key and its value, which stands from `start` to `end`; these are equal where there is none on the line."""
+
+    indent: int
+    key: str
+    value: Scalar | tuple[Scalar, ...]
+    start: int
+    end: int
+
+
+_BLANK = _Line(0, "", None, 0, 0)
+
+
 @lru_cache(4096)
+def _parsed(line: str) -> _Line | None:
+    """None where the line is not plain. Kept, since runs of one program have the same lines."""
+    found = _LINE.fullmatch(line)
+    if found is None:
+        return None
+    key = found[2]
+    if key is None:
+        return _BLANK
+    for group, read in _READ:
+        if found[group] is not None:
+            return _Line(len(found[1]), key, read(found[group]), *found.span(group))
+    return _Line(len(found[1]), key, None, 0, 0)
+
+
 def _number(text: str) -> int | float:
     return float(text) if set(text) & {".", "e", "E"} else int(text)
 
@@ -131,7 +155,6 @@ def _unquoted(text: str) -> str:
     return text[1:-1]
 
 
-@lru_cache(1024)
 def _list(text: str) -> tuple[Scalar, ...]:
     return tuple(
         _unquoted(quoted) if quoted else _number(number) if number else _word(word)
@@ -139,8 +162,6 @@ def _list(text: str) -> tuple[Scalar, ...]:
     )
 
 
-# By the group of `_LINE` that a value is in; without any, the key is the last.
-_KEY = 2
-_READ: dict[int | None, Callable[[str], Scalar | tuple[Scalar, ...]]] = {
-    3: _list, 4: _unquoted, 5: _number, 6: _word,
-}  # fmt: skip
+_READ: tuple[tuple[int, Callable[[str], Scalar | tuple[Scalar, ...]]], ...] = (
+    (3, _list), (4, _unquoted), (5, _number), (6, _word),
+)  # fmt: skip

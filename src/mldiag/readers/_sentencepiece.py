@@ -11,7 +11,7 @@ from mldiag.readers._protobuf import LEN, VARINT, Malformed, fields, signed
 from mldiag.readers._vocabularies import CONVENTIONS, content
 from mldiag.tokens import Tokenizer
 
-SIZE_LIMIT = 64 * 2**20
+SIZE_LIMIT = 16 * 2**20
 """The largest in use, of 262,144 pieces, has 4.7 MB."""
 
 _PIECES, _TRAINER = 1, 2

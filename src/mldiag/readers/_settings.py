@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from functools import cache, lru_cache
 
 from mldiag.artifacts import Role, Scalar, SettingValue
 from mldiag.files import File
 from mldiag.readers._columns import shortened
-from mldiag.vocabulary import normalized
+from mldiag.secrets import is_secret as is_secret
 
 Value = Scalar | tuple[Scalar, ...]
 
@@ -29,54 +28,10 @@ RECORDS = re.compile(
 nnU-Net's debug, dumps of Hugging Face's TrainingArguments and of LLaMA-Factory's board."""
 
 
-@cache
-def _secrets() -> tuple[re.Pattern[str], ...]:
-    """What is called a secret: anywhere, even as a number, in the environment; then what only looks like one."""
-    return (
-        re.compile(
-            r"(^|_)((api|access|secret|private|auth|account|storage|wandb|ssh|encryption|signing|service)_?key|"
-            r"((hf|hub|auth|access|api|github|gitlab|bearer|refresh|id|session|bot|slack|huggingface)_)?token|"
-            r"secrets?|credentials?|cookie|dsn|connection_string|webhook(_url)?)($|_)"
-        ),
-        re.compile(r"(^|_)(passw(or)?d|passphrase|pwd)($|_)"),
-        re.compile(r"(^|_)(keys?|tokens?|pass|auth|secrets?)($|_)"),
-        re.compile(
-            r"(^|_)(pad|eos|bos|unk|sep|cls|mask|image|video|audio|special|start|end|stop|begin|first|last|additional|"
-            r"per|by|each|next|prev|decoder_start)_token|(^|_)(num|n|max|min|total|train)_tokens?"
-        ),
-    )
-
-
 def is_record(file: File) -> bool:
     """Whether the run itself wrote the file, by its name or, for Hydra's and W&B's dumps, its folder."""
     folders = file.path.split("/")[:-1]
     return bool(RECORDS.fullmatch(file.name.split(".")[0])) or any(f in (".hydra", "wandb") for f in folders)
-
-
-def is_secret(key: str, value: object, *, environment: bool = False) -> bool:
-    """Whether a value is a password, key or token of a person or service: such a value is never kept.
-
-    Args:
-        environment: the key is that of an environment variable, where every `KEY` and `TOKEN` is one.
-    """
-    if isinstance(value, str) and "://" in value and re.search(r"\w+://[^\s/:@]+:[^\s/@]+@", value):
-        return True
-    as_text, always, in_environment = _secrecy(key)
-    if always or (environment and in_environment):
-        return True
-    return as_text and isinstance(value, str) and bool(value)
-
-
-@lru_cache(4096)
-def _secrecy(key: str) -> tuple[bool, bool, bool]:
-    """Whether a key is called a secret if its value is a text, whatever it is, and in the environment."""
-    plain = normalized(re.split(r"[./]", key)[-1])
-    anywhere, even_numbers, in_environment, ordinary = _secrets()
-    if even_numbers.search(plain):
-        return True, True, True
-    if ordinary.search(plain):
-        return False, False, False
-    return anywhere.search(plain) is not None, False, in_environment.search(plain) is not None
 
 
 def flattened(mapping: Mapping[str, object], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Value]]:
@@ -88,7 +43,8 @@ def flattened(mapping: Mapping[str, object], path: tuple[str, ...] = ()) -> Iter
             if len(here) < MAX_DEPTH and str(key) not in _TABLES and not is_table(inner):
                 yield from flattened(inner, here)
         elif isinstance(inner, list):
-            if len(inner) <= MAX_LIST and not any(isinstance(v, dict | list) for v in inner):
+            short = len(inner) <= MAX_LIST and not any(isinstance(v, dict | list) for v in inner)
+            if short and not is_secret(str(key), inner):
                 yield here, tuple(_scalar(v) for v in inner)
         elif str(key) not in _TABLES and not is_secret(str(key), inner):
             yield here, _scalar(inner)

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from mldiag.artifacts import Scalar
 from mldiag.checkpoints import Checkpoint, Tensor
 from mldiag.errors import ReadError
-from mldiag.files import File
+from mldiag.files import File, size_of
 from mldiag.readers._binary import listed, shown
 
 INDEX_LIMIT = 64 * 2**20
@@ -23,7 +23,7 @@ def index_of(file: File) -> str | None:
     if not named:
         return None
     path = f"{file.path[: len(file.path) - len(file.name)]}{named[1]}{named[2]}.index.json"
-    if not (file.root / path).is_file():
+    if size_of(file.root, path) is None:
         return None
     try:
         return path if file.name in shards(File(file.root, path)) else None
@@ -63,7 +63,7 @@ def merged(index: File, wanted: dict[str, list[str]]) -> tuple[Checkpoint, list[
     kind, calls = "safetensors", set[str]()
     for shard, names in wanted.items():
         file = File(index.root, folder + shard)
-        if not (index.root / file.path).is_file():
+        if size_of(index.root, file.path) is None:
             missing.append(shard)
             continue
         try:

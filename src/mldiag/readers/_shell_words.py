@@ -23,6 +23,7 @@ _PIECE_LIMIT = 1_000  # parts of one expanded value
 _DEPTH_LIMIT = 24  # variables inside variables, quotes inside expansions
 _ASSIGNMENT_LIMIT = 100  # assignments and appendings of one variable
 _NEST_LIMIT = 400  # nested blocks of a script
+_ELEMENT_LIMIT = 100_000  # elements that all uses of arrays together give
 
 # Commands in these run in a branch, a loop, a function or a process of their own.
 _BLOCKS = frozenset({"do_group", "elif_clause", "else_clause", "case_item", "function_definition", "subshell",
@@ -195,6 +196,7 @@ class Script:
         self._parents = [-1]
         self._functions: set[int] = set()
         self._values: dict[tuple[str, int, int], tuple[Piece, ...] | None] = {}
+        self._elements = 0
         stack: list[tuple[Node, Node | None, int, str, int]] = [(root, None, 0, "", 0)]
         while stack:
             node, parent, block, own, depth = stack.pop()
@@ -352,9 +354,9 @@ class Script:
 
     # What a word expands to.
 
-    def _words(self, node: Node, block: int) -> list[Word]:
+    def _words(self, node: Node, block: int, depth: int = 0) -> list[Word]:
         fields: list[list[Piece]] = [[]]
-        self._add(fields, node, _Place(block))
+        self._add(fields, node, _Place(block, depth=depth))
         found = [f for f in fields if f]
         if len(found) == 1:
             return [Word(tuple(found[0]), node.start_byte, node.end_byte)]
@@ -393,7 +395,7 @@ class Script:
         elif len(inner) == 1 and (inner[0].start_byte, inner[0].end_byte) == (at, close):
             array = _array_name(inner[0])
             if array is not None:
-                self._add_array(fields, inner[0], array, place.block)
+                self._add_array(fields, inner[0], array, place)
                 return
         for child in inner:
             fields[-1] += self._unescaped(at, child.start_byte, quotes)
@@ -405,7 +407,7 @@ class Script:
         start, end = node.start_byte, node.end_byte
         array, name = _array_name(node), _first_name(node)
         if array is not None and place.splits:
-            self._add_array(fields, node, array, place.block)
+            self._add_array(fields, node, array, place)
             return
         if name in ("@", "*", place.own):  # the script's own arguments, of which there may be none
             return
@@ -471,13 +473,18 @@ class Script:
             return None
         return tuple(pieces)
 
-    def _add_array(self, fields: list[list[Piece]], node: Node, name: str, block: int) -> None:
+    def _add_array(self, fields: list[list[Piece]], node: Node, name: str, place: _Place) -> None:
         start, end = node.start_byte, node.end_byte
-        for assignment, maybe in self._reaching(name, start, block) or ():
+        for assignment, maybe in self._reaching(name, start, place.block) or ():
             for element in assignment.value.named_children if assignment.value is not None else ():
                 if element.type == "comment":
                     continue
-                for word in self._words(element, assignment.block):
+                # An array that holds itself twice, again and again, would fill the memory.
+                if self._elements > _ELEMENT_LIMIT:
+                    fields[-1].append(self._unknown(start, end, place))
+                    return
+                for word in self._words(element, assignment.block, place.depth + 1):
+                    self._elements += 1
                     pieces = [
                         replace(p, at=start, at_end=end, variables=(name, *p.variables), maybe=p.maybe or maybe)
                         for p in word.pieces

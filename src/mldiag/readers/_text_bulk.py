@@ -3,146 +3,205 @@
 from __future__ import annotations
 
 import re
+from array import array
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
+from msgspec import Struct, field
 
 from mldiag.files import Block
-from mldiag.readers._fast_text import Found, Lines, Scanner
-from mldiag.readers._text_lines import _NOISE as NOISE, has_decimal_comma
+from mldiag.readers._fast_dates import fields
+from mldiag.readers._fast_text import NOTHING, Found, Lines, Scanner
+from mldiag.readers._text_arrays import as_array
+from mldiag.readers._text_lines import COLOURS, is_drawn, splitter
 from mldiag.readers._text_templates import Learner, Template
 
 if TYPE_CHECKING:
     from mldiag.readers._fast_numbers import Ints
 
+LEARNT_FROM = 2**15
+"""Bytes that are read line by line before it is asked again whether there are templates to be scanned."""
 SHARE = 0.05
 """Share of a block's lines from which on a template is worth a scanner."""
 MOST = 8
 """Scanners of a log; each looks at the lines that those before it have left."""
 
+_JOINTS = frozenset(":-.,_")
 _WORD = re.compile(r"[^\W\d_]")
-_MARKS = [mark.encode() for mark in (*NOISE, "\b")]
+
+
+class _Scanned(Struct):
+    """A template and its scanner.
+
+    Attributes:
+        clock: the column that holds the times of the rows, if there are any.
+        paddings: the ways to pad its numbers that the learner has seen.
+        taken: lines of the last block.
+        found: rows, each with the number of their block's first line.
+    """
+
+    template: Template
+    scanner: Scanner
+    clock: int | None
+    paddings: set[int] = field(default_factory=lambda: {0})
+    taken: int = 0
+    found: list[tuple[int, Found]] = field(default_factory=list)
 
 
 class BulkLearner:
-    """Reads blocks into a learner; what it learns is what `Learner.read` would learn from them."""
+    """Reads blocks into a learner; what it learns is what `Learner.read` would learn from them.
+
+    The rows that are read in numpy come to their templates at the end, with `finish`.
+    """
 
     def __init__(self, learner: Learner) -> None:
         self._learner = learner
-        self._scanners: dict[int, tuple[Template, Scanner]] = {}
+        self._scanned: list[_Scanned] = []
         self._tried: set[int] = set()
-        self._paddings: dict[int, set[int]] = {}
-        self._plain: bool | None = None
 
     def read(self, block: Block) -> None:
         """Takes the lines of a block."""
-        if self._plain is None:
-            self._plain = not has_decimal_comma(block.data[:65536])
+        cut = 0 if self._scanned else block.data.find(b"\n", LEARNT_FROM) + 1
+        if 0 < cut < len(block.data):
+            ends = block.data.count(b"\n", 0, cut)
+            self._read(Block(block.data[:cut], block.line, ends))
+            self.read(Block(block.data[cut:], block.line + ends, block.ends - ends))
+        else:
+            self._read(block)
+
+    def _read(self, block: Block) -> None:
         counts = [len(t.at) for t in self._learner.templates]
-        if self._scanners and is_plain(block.data):
+        if self._scanned:
             self._scan(block)
         else:
             self._learner.read(block)
-        if self._plain:
-            self._prepare(counts, block.ends)
+        if not self._learner.decimal_comma:
+            self._prepare(counts, block)
 
-    def _prepare(self, counts: list[int], lines: int) -> None:
+    def finish(self) -> None:
+        """Gives the templates their rows."""
+        for scanned in self._scanned:
+            if scanned.found:
+                _append(scanned)
+                scanned.found.clear()
+
+    def _prepare(self, counts: Sequence[int], block: Block) -> None:
         """Makes scanners for templates that many lines of the last block belong to."""
         for index, template in enumerate(self._learner.templates):
             before = counts[index] if index < len(counts) else 0
-            if index in self._tried or len(template.at) - before <= SHARE * lines or len(self._scanners) >= MOST:
+            if index in self._tried or len(template.at) - before <= SHARE * block.ends or len(self._scanned) >= MOST:
                 continue
             self._tried.add(index)
             # Of two templates with the same texts the other is for lines that have no numbers where this has some.
-            if can_be_scanned(template) and self._learner._known.get(template.literals) is template:
-                try:
-                    self._scanners[index] = template, Scanner([text.encode() for text in template.literals])
-                except ValueError:
-                    continue
+            number = int(template.at[-1]) - block.line
+            line = block.data.split(b"\n", number + 1)[number].removesuffix(b"\r").decode(errors="replace")
+            if (scanner := scanner_of(template, line)) and self._learner.is_first(template):
+                self._scanned.append(_Scanned(template, scanner, scanner.clock))
 
     def _scan(self, block: Block) -> None:
         lines = Lines(block.data)
         left = np.arange(len(lines))
-        found: list[tuple[Template, int, Found]] = []
-        for template, scanner in self._scanners.values():
-            rows = self._without_new(template, scanner.scan(lines, left))
-            if len(rows.lines):
-                found.append((template, len(template.at), rows))
+        self._scanned.sort(key=lambda s: s.taken, reverse=True)
+        for scanned in self._scanned:
+            rows = _without_new(scanned, scanned.scanner.scan(lines, left))
+            scanned.taken = len(rows.lines)
+            if scanned.taken:
+                scanned.found.append((block.line, rows))
                 others = np.ones(len(lines), bool)
                 others[rows.lines] = False
                 left = left[others[left]]
-        self._read_others(block, lines, left)
-        for template, before, rows in found:
-            _append(template, before, rows, block.line)
-
-    def _without_new(self, template: Template, found: Found) -> Found:
-        """Without the first line of each way to pad the numbers with blanks: that one the learner shall see."""
-        if found.padding is None or not len(found.lines):
-            return found
-        known = self._paddings.setdefault(id(template), {0})
-        paddings, first = np.unique(found.padding, return_index=True)
-        new = [row for padding, row in zip(paddings.tolist(), first.tolist(), strict=True) if padding not in known]
-        known.update(paddings.tolist())
-        return found.without(np.array(new)) if new else found
-
-    def _read_others(self, block: Block, lines: Lines, left: Ints) -> None:
-        """Hands runs of other lines to the learner, each as a block."""
-        if not len(left):
-            return
-        cuts = np.flatnonzero(np.diff(left) != 1) + 1
-        begins, ends = left[np.r_[0, cuts]], left[np.r_[cuts - 1, len(left) - 1]]
-        for first, last in zip(begins.tolist(), ends.tolist(), strict=True):
-            data = lines.text(first, last)
-            self._learner.read(Block(data, block.line + first, last - first))
+        if len(left):
+            self._learner.take(lines.texts(left), (left + block.line).tolist())
 
 
-def is_plain(data: bytes) -> bool:
-    """Whether nothing in a block may be a colour, a drawn bar or a line that was redrawn."""
-    buffer = None
-    for mark in _MARKS:
-        if mark[:1] not in data:
-            continue
-        if len(mark) == 1:
-            return False
-        # Where the first byte is frequent, as `%` and `[` are, this is many times as fast as a search for both.
-        buffer = np.frombuffer(data, np.uint8) if buffer is None else buffer
-        if (buffer.take(np.flatnonzero(buffer == mark[0]) + 1, mode="clip") == mark[1]).any():
-            return False
-    return b"\r" not in data or data.count(b"\r") == data.count(b"\r\n")
+def _without_new(scanned: _Scanned, found: Found) -> Found:
+    """Without the first line of each way to pad the numbers with blanks: that one the learner shall see."""
+    if found.padding is None or not len(found.lines):
+        return found
+    paddings, first = np.unique(found.padding, return_index=True)
+    new = [
+        row for padding, row in zip(paddings.tolist(), first.tolist(), strict=True) if padding not in scanned.paddings
+    ]
+    scanned.paddings.update(paddings.tolist())
+    return found.without(np.array(new)) if new else found
 
 
-def can_be_scanned(template: Template) -> bool:
-    """Whether every line that has the literals of a template, and numbers between them, is one of its lines.
+def scanner_of(template: Template, line: str) -> Scanner | None:
+    """A scanner of which every line is one of a template, with the same numbers; None where there can be none.
 
     Rows of tables depend on the header above them. Numbers that are joined by nothing but a sign can be read as a date
     or a time of day (`1:30`), with other values.
+
+    Args:
+        line: one of the template as it stands in the file, with its colours.
     """
-    inner = template.literals[1:-1]
     if template.table or template.boxed or not template.needed:
-        return False
-    if template.clock is not None or not any(_WORD.search(t) for t in template.literals[:-1]):
-        return False
-    text = "\0".join(template.literals)
-    if "\ufffd" in text or "\r" in text or any(mark in text for mark in (*NOISE, "\b")):
-        return False
-    if any(t.strip() in (":", "-", ".", ",", "_") for t in inner):
-        return False
-    return not any(a == "/" and b in ("/", " ", "T") for a, b in pairwise((*inner, "")))
+        return None
+    parts = splitter()(COLOURS.sub("", line))
+    texts = parts[::2]
+    inner = [t.strip() for t in texts[1:-1]]
+    if [t.split() for t in texts] != [t.split() for t in template.literals]:
+        return None  # one state of a line that was redrawn
+    if not any(_WORD.search(t) for t in texts[:-1]) or any("\ufffd" in t or is_drawn(t) for t in texts):
+        return None
+    if not _JOINTS.isdisjoint(inner) or any(a == "/" and b in ("/", " ", "T") for a, b in pairwise(texts[1:-1])):
+        return None
+    dates = fields(parts[1::2], texts[1:], template.clock)
+    literals = _with_colours(line, parts)
+    if dates is None or literals is None:
+        return None
+    try:
+        return Scanner([text.encode() for text in literals], dates, template.needed)
+    except ValueError:
+        return None
 
 
-def _append(template: Template, before: int, found: Found, first: int) -> None:
-    """Adds rows to a template; those of the same block that were read one by one lie behind `before`."""
-    width = len(template.needed)
-    at = (found.lines + first).astype(np.float64)
-    values = np.empty((len(at), width))
-    for column, index in enumerate(template.needed):
-        values[:, column] = found.columns[index]
-    if len(template.at) > before:
-        at = np.concatenate([np.array(template.at[before:]), at])
-        values = np.concatenate([np.array(template.values[before * width :]).reshape(-1, width), values])
-        order = np.argsort(at, kind="stable")
-        at, values = at[order], values[order]
-        del template.at[before:], template.values[before * width :]
-    template.at.frombytes(at.tobytes())
-    template.values.frombytes(values.tobytes())
+def _with_colours(line: str, parts: Sequence[str]) -> list[str] | None:
+    """The texts between the numbers of a line, with the colours in them; None where a number has two colours."""
+    ends = {found.start(): found.end() for found in COLOURS.finditer(line)}
+    literals = []
+    begin = at = 0
+    for index, part in enumerate(parts):
+        if index % 2:
+            while at in ends:
+                at = ends[at]
+            literals.append(line[begin:at])
+            begin = at + len(part)
+            if line[at:begin] != part:
+                return None
+            at = begin
+        else:
+            for _ in part:
+                while at in ends:
+                    at = ends[at]
+                at += 1
+    return [*literals, line[begin:]]
+
+
+def _append(scanned: _Scanned) -> None:
+    """Adds the rows that were found to a template."""
+    template, found = scanned.template, scanned.found
+    at = np.concatenate([np.asarray(template.at), *(rows.lines + first for first, rows in found)])
+    # Those that the learner has read stand before all others.
+    order = np.argsort(at, kind="stable") if (at[1:] < at[:-1]).any() else None
+    own = {index: template.column(index) for index in template.needed}
+    for index, read in own.items():
+        template.columns[index] = _merged(read, index, found, order)
+    if scanned.clock is not None:
+        template.times = _merged(template.times, scanned.clock, found, order)
+    template.at = as_array(at if order is None else at[order])
+    template.values = array("d")
+
+
+def _merged(own: array[float], column: int, found: Sequence[tuple[int, Found]], order: Ints | None) -> array[float]:
+    parts = [np.asarray(own), *(rows.columns[column] for _, rows in found)]
+    for _, rows in found:
+        rows.columns[column] = NOTHING  # of a long log the next column has its place
+    merged = array("d", [0.0]) * sum(map(len, parts))
+    target = np.frombuffer(merged)
+    np.concatenate(parts, out=target)
+    if order is not None:
+        target[:] = target[order]
+    return merged

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from mldiag.readers._text_labels import LABEL, meaning
-from mldiag.vocabulary import is_metric, split_of
+from mldiag.readers._text_labels import LABEL, meaning, split_of
+from mldiag.vocabulary import is_metric
 
 WORD = re.compile(r"[^\W\d_]+")
 NAMES = re.compile(r"\[[^\]]*\]|\w+(?:[./\\]\w+)+")
@@ -22,6 +22,7 @@ _SECTION_WORDS = frozenset({
     "stats", "for", "data", "info", "end", "ends", "finished", "done", "completed", "now", "scores", "score",
     "statistics", "report", "stage", "split", "dataset", "bbox", "segm", "model", "full", "of",
 })  # fmt: skip
+_TITLES = frozenset({"error", "errors", "accuracy", "loss", "losses"})
 _SECTION_ENDS = frozenset({"end", "ends", "finished", "done", "completed"})
 _SECTION_VERBS = {"evaluating": "val", "validating": "val", "evaluate": "val", "validate": "val"}
 _LOGGERS = frozenset({"info", "debug", "root", "main", "trainer", "logger"})
@@ -42,7 +43,9 @@ def section(line: str) -> str | None:
         else:
             rest.append(word)
     level = [w for w in rest if w not in _LOGGERS]
-    if found is None or not _SECTION_WORDS.issuperset(level) or len(level) > 4:
+    # `Test Error:` of PyTorch's quickstart is the title of what follows; without a colon it may tell of an error.
+    titles = _TITLES if line.rstrip().endswith(":") else frozenset()
+    if found is None or not (_SECTION_WORDS | titles).issuperset(level) or len(level) > 4:
         return None
     return "end" if _SECTION_ENDS & set(level) else found
 

@@ -7,12 +7,16 @@ from functools import lru_cache
 
 from msgspec import Struct
 
-from mldiag.vocabulary import axis, is_known_quantity, normalized, series_name, split_of, without_split
+from mldiag.spelling import words_of as parts_of
+from mldiag.vocabulary import axis, is_known_quantity, normalized, series_name, split_of as split_of_name, without_split
 
 LONGEST = 6
 """Words of a label; more are a sentence."""
 NEAR = 120
 """Characters beside a number that can name it."""
+
+split_of = lru_cache(50_000)(split_of_name)
+"""The words of a text recur, however many lines it has."""
 
 _MEASURES = frozenset({
     "f1", "auc", "auroc", "roc", "map", "ap", "iou", "miou", "dice", "precision", "recall", "prec", "rec", "acc",
@@ -73,6 +77,18 @@ _BEFORE_AXIS = frozenset({
     "evaluation", "testing", "evaluating", "validating", "valid", "treino", "now", "a", "da", "do", "fim", "stage",
     "phase", "summary", "results", "stats", "completed", "info",
 })  # fmt: skip
+
+_OUT_OF = frozenset({"/", "of", "out of", "de", "von", "sur", "di", "su", "из"})
+"""What joins a counter to its total in the languages of the vocabulary."""
+
+_WRAPPED = re.compile(
+    r"(?:\b(?:tensor|Tensor|[Aa]rray|DeviceArray|Parameter|(?:np\.|numpy\.|jnp\.)?(?:float|int)\d+)\(\[?"
+    r"|<tf\.Tensor: shape=\(\), dtype=\w+, numpy=)$"
+)
+"""What Python prints before a number that is no plain one: `tensor(0.5, grad_fn=...)`, `np.float64(0.5)`."""
+
+_ROUNDS = frozenset("轮輪")
+"""Behind a number they say that it counts epochs (`第 3 轮`); what follows is another label."""
 
 _WIDE = str.maketrans("：，；｜（）［］＝％－", ":,;|()[]=%-")
 _SCRIPTS = re.compile(r"(?<=[\u3040-\u30ff\u4e00-\u9fff])(?=[A-Za-z])|(?<=[A-Za-z])(?=[\u3040-\u30ff\u4e00-\u9fff])")
@@ -145,11 +161,13 @@ class Meaning(Struct, frozen=True):
 @lru_cache(20_000)
 def words_of(text: str, first: bool = False) -> Words:
     """Reads the text in front of a number; `first` if it begins the line and so has no number before it."""
-    text = text.translate(_WIDE)
+    text = _WRAPPED.sub("", text.translate(_WIDE))
+    if not first and text.lstrip()[:1] in _ROUNDS:
+        text = text.lstrip()[1:]
     bare = text.strip()
     if not bare:
         return Words(joint=" ")
-    if bare in ("/", "of", "out of", "de"):
+    if bare in _OUT_OF:
         return Words(joint="/")
     if not first and bare in ("(", "±", "+/-", "+-", "[", "(+", "(=", "~"):
         return Words(joint="(" if bare != "[" else "[")
@@ -228,9 +246,9 @@ def meaning(label: str) -> Meaning:
     if kind := _axis(words) or _axis(without_split(joined).split("_")):
         splits = [s for s in map(split_of, words) if s]
         return Meaning(kind, split=splits[-1] if splits else None)
-    if axis(words[-1]) in ("step", "epoch") or _QUALIFIERS.issuperset(words):
+    if _QUALIFIERS.issuperset(words) or (axis(words[-1]) in ("step", "epoch") and not _is_of_axis(words[:-1])):
         return Meaning()
-    if all(split_of(w) for w in words):
+    if all(split_of(w) and len(parts_of(w)) == 1 for w in words):
         return Meaning("split", split=split_of(words[-1]))
     if (
         joined in _LEFT_OUT
@@ -256,6 +274,12 @@ def meaning(label: str) -> Meaning:
     if benchmark and known == 2:
         return Meaning("metric", name.replace("train/", "val/", 1), "val", known)
     return Meaning("metric", name, split_of(joined), known)
+
+
+def _is_of_axis(words: list[str]) -> bool:
+    """Whether a name that ends in `step` or `epoch` is of a quantity by one: Lightning's `train_loss_step`."""
+    quantity = series_name("_".join(words)).rpartition("/")[2]
+    return quantity in ("loss", "accuracy") and not _QUALIFIERS & set(words)
 
 
 def _axis(words: list[str]) -> str:

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache, lru_cache
-
-from mldiag.files import Block
 
 # What each of the patterns below begins with. They stay within a line: what one holds must not depend on its block.
 _ESCAPE = "\x1b"
 _BAR_MARKS = ("%|", "[=", "[.", "[>", "[-", "[#")
 _BOXES = (b"\xe2\x94", b"\xe2\x95", b"\xe2\x96")
 """The first bytes of U+2500 to U+259F in UTF-8."""
-_ANSI = re.compile(r"\x1b(?:\[[0-9;:?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)|[@-Z\\-_=>])")
+COLOURS = re.compile(r"\x1b(?:\[[0-9;:?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)|[@-Z\\-_=>])")
 _BARS = re.compile(r"(?<=%)\|[^|\r\n]*\||\[[=>.\-#]{5,}\]|[\u2500-\u259f]{3,}")
 _STATES = 2**20
 """States of one line that are told apart."""
 _REDRAWN = re.compile(r"[\r\b]+")
+
+LONG = 400
+"""Characters of a line from which on it is looked for others that were glued to it."""
+_COUNTER = re.compile(
+    r"(?<![A-Za-z_])(epoch|step|iter(?:ation)?|batch|update)[ \t]*[:=#]?[ \t]*(\d+)(?:\.\d+)?([ \t]*/[ \t]*\d)?",
+    re.IGNORECASE,
+)
+_RUN = re.compile(r"\d[\d.]{23,}")
+"""Numbers without anything between them: one float has 17 digits at most, and one point."""
 
 NUMBER = r"(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?"
 _DATES = (
@@ -39,14 +47,34 @@ def splitter(*, decimal_comma: bool = False) -> Callable[[str], list[str]]:
     """What cuts a line into texts and numbers, alternating, the first and the last a text.
 
     Dates, clock times, NaN and infinity are numbers too. Digits inside a word (`top1`, `Prec@5`, `conv2d`) are part of
-    the word, and so is a dash behind one. The pattern begins with a set of characters, since `re` skips to those.
+    the word, and so is a dash behind one, but not behind Chinese, Japanese or Korean, which leave no gap (`第3轮`). The
+    pattern begins with a set of characters, since `re` skips to those.
     """
-    begin = r"[-+.0-9nNiI](?<![\w.@].)"
+    begin = r"[-+.0-9nNiI](?<![.@0-9A-Z_a-z\xb5\xc0-\xd6\xd8-\xf6\xf8-\u1fff].)"
     return re.compile(
         rf"({begin}(?:(?<=[0-9])(?:{_DATES}|{_COMMA[decimal_comma]}|\d*(?:\.(?:#[A-Z]+\d*|\d*))?(?:[eE][-+]?\d+)?)"
         rf"|(?<=[-+.])(?:{NUMBER}|(?:nan|NaN|inf|Inf|INF|NAN)(?:\b|(?=(?:ms|s|z)\b)))"
         r"|(?<=[nN])(?:an|aN|AN)(?:\b|(?=(?:ms|s|z)\b))|(?<=[iI])(?:nf|NF|nfinity)\b))"
     ).split
+
+
+def unglued(line: str) -> list[str]:
+    """The lines that a long line is made of, if a program printed several without their ends.
+
+    It is cut before each return of what its counter says first (`step 15 / 4000`, also right behind a digit): with a
+    total at the second, else at the third, if it has counted up. Of numbers in a row nobody can tell which is which.
+    """
+    if len(line) <= LONG:
+        return [line]
+    places: dict[tuple[str, bool], list[tuple[int, int]]] = {}
+    for found in _COUNTER.finditer(line):
+        places.setdefault((found[1].lower(), found[3] is not None), []).append((found.start(), int(found[2][:18])))
+    for (_, total), own in places.items():
+        if len(own) >= (2 if total else 3) and any(b > a for (_, a), (_, b) in itertools.pairwise(own)):
+            cuts = [0, *(at for at, _ in own), len(line)]
+            pieces = (line[a:b] for a, b in itertools.pairwise(cuts) if a < b)
+            return [_RUN.sub(lambda run: "…" if run[0].count(".") > 1 else run[0], piece) for piece in pieces]
+    return [line]
 
 
 def has_decimal_comma(head: bytes) -> bool:
@@ -60,35 +88,44 @@ def is_date(token: str) -> bool:
     return _DATE.match(token) is not None
 
 
+def is_drawn(text: str) -> bool:
+    """Whether a text may hold colours, bars or what is redrawn: then it is not what a line of a log looks like."""
+    return any(m in text for m in (_ESCAPE, "\r", "\b", *_BAR_MARKS)) or any("\u2500" <= c <= "\u259f" for c in text)
+
+
 class Lines:
-    """Hands out the lines of a log, block by block in order."""
+    """Hands out the lines of a log, in order."""
 
     def __init__(self) -> None:
         self._line = 0
         self._states = 0
 
-    def of(self, block: Block) -> Iterator[tuple[float, str]]:
-        """The lines of a block with their 1-based numbers; of a line that was redrawn, each state but empty ones.
+    def of(self, data: bytes, numbers: Sequence[int]) -> Iterator[tuple[float, str]]:
+        """The lines of some text with their 1-based numbers; of one that was redrawn each state but empty ones, and
+        each of several that were glued.
 
         States of one line are told apart by the fraction of their number: all are on line `int(at)`.
         """
-        text = block.data.decode("utf-8", errors="replace")
+        text = data.decode("utf-8", errors="replace")
         if "\r" in text:
             text = text.replace("\r\n", "\n")
         if _ESCAPE in text:
-            text = _ANSI.sub("", text)
-        if any(mark in text for mark in _BAR_MARKS) or (not text.isascii() and any(b in block.data for b in _BOXES)):
+            text = COLOURS.sub("", text)
+        if any(mark in text for mark in _BAR_MARKS) or (not text.isascii() and any(b in data for b in _BOXES)):
             text = _BARS.sub(" ", text)
         # A block can begin in the middle of a line of which states were handed out before.
-        if "\r" in text or "\b" in text or (self._line == block.line and self._states):
-            return self._redrawn(text, block.line)
-        return enumerate(text.split("\n"), block.line)
+        if "\r" in text or "\b" in text or (self._states and self._line == numbers[0]):
+            return self._redrawn(text, numbers)
+        lines = text.split("\n")
+        if len(text) > LONG and len(max(lines, key=len)) > LONG:
+            return self._redrawn(text, numbers)
+        return zip(numbers, lines, strict=False)
 
-    def _redrawn(self, text: str, first: int) -> Iterator[tuple[float, str]]:
-        for number, line in enumerate(text.split("\n"), first):
+    def _redrawn(self, text: str, numbers: Sequence[int]) -> Iterator[tuple[float, str]]:
+        for number, line in zip(numbers, text.split("\n"), strict=False):
             if number != self._line:
                 self._line, self._states = number, 0
-            for state in _REDRAWN.split(line):
+            for state in itertools.chain.from_iterable(map(unglued, _REDRAWN.split(line))):
                 if state and not state.isspace():
                     yield number + min(self._states, _STATES - 1) / _STATES, state
                     self._states += 1
@@ -100,7 +137,7 @@ def seconds(parts: Sequence[str], clock: int) -> float:
     try:
         if len(token) > 16:
             return _minute(token[:16]) + float(token[17:].replace(",", "."))
-        day, time = _day(token), token
+        day, time = day_of(token), token
         if day is not None:
             time = parts[2 * clock + 3] if len(parts) > 2 * clock + 3 else "0:0:0"
         hours, minutes, rest = time.replace(",", ".").split(":")
@@ -125,7 +162,8 @@ def _days(year: int, month: int, day: int) -> float:
 
 
 @lru_cache(64)
-def _day(token: str) -> float | None:
+def day_of(token: str) -> float | None:
+    """Seconds since 1970 until a date, without a year since its beginning; None where a token is none."""
     if len(token) >= 10 and token[4] == "-":
         return _days(int(token[:4]), int(token[5:7]), int(token[8:10]))
     if ":" in token:

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-import statistics
+import re
 from array import array
-from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 
 from msgspec import Struct, field
 
-from mldiag.readers._text_arrays import Track, are_whole, count_nan, falls, restarts, varies
+from mldiag.readers._text_arrays import (
+    Track,
+    are_whole,
+    below,
+    changes,
+    count_nan,
+    counted_on,
+    different,
+    falls,
+    replaced,
+    restarts,
+    rises,
+    usual_rise,
+    varies,
+    within,
+)
+from mldiag.readers._text_bars import is_postfix
 from mldiag.readers._text_reading import Slot
 from mldiag.readers._text_templates import Template
 from mldiag.vocabulary import normalized
@@ -20,6 +34,15 @@ HELD_OUT = ("val", "test")
 COUNTING = 3
 """Rows from which on an unlabelled number that begins them can be seen to count up."""
 
+SPLITS = (None, "train", *HELD_OUT)
+"""What the codes of sections stand for."""
+HELD = float(SPLITS.index("val"))
+"""The codes of what is held out, and no others, are at least this."""
+
+_SAMPLES = re.compile(
+    r"(?:im(?:g|age)s?|samples?|examples?|ex|tok(?:en)?s?|seqs?|frames?)/s\b|\bs/(?:im|sample|ex|tok|seq)"
+)
+"""Units of the speed of a bar that counts something else than batches."""
 _COUNTERS = frozenset({"epoch", "step", "batch", "pair"})
 
 
@@ -30,7 +53,7 @@ class Rows(Struct):
         own: the axes that its own lines name: `epoch`, `step`, `batch` (within an epoch or an evaluation); `unknown`
             where a counter begins again and it is not known after how many steps.
         epochs, steps: of each row; NaN where nothing says.
-        sections: split of each row by the header above it, None where there is none.
+        sections: of each row the index in `SPLITS` by the header above it; None if no row is below one.
         kept: the rows that count, None for all.
     """
 
@@ -38,8 +61,8 @@ class Rows(Struct):
     own: set[str] = field(default_factory=set)
     epochs: array[float] = field(default_factory=lambda: array("d"))
     steps: array[float] = field(default_factory=lambda: array("d"))
-    sections: list[str | None] | None = None
-    kept: list[int] | None = None
+    sections: array[float] | None = None
+    kept: array[int] | None = None
 
     @property
     def level(self) -> str:
@@ -57,11 +80,11 @@ class Plan(Struct):
         template = rows.template
         totals = template.column(total)
         if rows.sections is not None:
-            totals = array("d", (t for t, s in zip(totals, rows.sections, strict=True) if s not in HELD_OUT))
+            totals = below(totals, rows.sections, HELD)
             if not totals:
                 return
         last = totals[-1]
-        if min(totals) == last == max(totals) and last > 0 and last == math.floor(last):
+        if last > 0 and not varies(totals) and last == math.floor(last):
             known = self.totals.get(name)
             if known is None or known[1] < template.at[-1]:
                 self.totals[name] = (last, template.at[-1])
@@ -88,10 +111,7 @@ def placed(templates: Sequence[Template], sections: Sequence[tuple[float, str | 
         if "step" not in rows.own:
             rows.steps = missing(rows) if "unknown" in rows.own else track.inherited(rows.template.at)
         elif rows.sections is not None:
-            inherited = track.inherited(rows.template.at)
-            for i, split in enumerate(rows.sections):
-                if split in HELD_OUT:
-                    rows.steps[i] = inherited[i]
+            rows.steps = replaced(rows.steps, track.inherited(rows.template.at), rows.sections, HELD)
     return found, plan
 
 
@@ -109,7 +129,7 @@ def _place_epochs(found: Iterable[Rows]) -> float:
     for rows in found:
         if "epoch" not in rows.own:
             rows.epochs = track.inherited(rows.template.at)
-    return 0.0 if min(track.values, default=1.0) < 1 else 1.0
+    return 0.0 if track.least is not None and track.least < 1 else 1.0
 
 
 def _place_sections(found: Sequence[Rows], sections: Iterable[tuple[float, str | None]]) -> None:
@@ -117,37 +137,39 @@ def _place_sections(found: Sequence[Rows], sections: Iterable[tuple[float, str |
 
     A header is closed by another; batches of an evaluation open a section too, which the next row of training closes.
     """
-    events = [(at, split, True) for at, split in sections]
     axes = [next((s for s in r.template.slots if s.kind in _COUNTERS), None) for r in found]
     named = {split for _, split in sections} | {r.template.opens for r in found} | {a.split for a in axes if a}
     if not named & set(HELD_OUT):
         return
+    events = [(array("d", [at]), _code(split, header=True)) for at, split in sections]
     for rows, axis in zip(found, axes, strict=True):
         template = rows.template
         if template.opens:
-            events += ((at, template.opens if template.opens != "end" else None, True) for at in template.at)
-        if axis is None or not (template.metrics or axis.kind == "epoch" or axis.split in HELD_OUT):
-            continue
-        header = axis.kind == "epoch" and not template.metrics
-        events += ((at, axis.split, header) for at in template.at)
-    events.sort(key=lambda e: e[0])
-    places, opened = _opened(events)
+            events.append((template.at, _code(template.opens if template.opens != "end" else None, header=True)))
+        if axis is not None and (template.metrics or axis.kind == "epoch" or axis.split in HELD_OUT):
+            header = axis.kind == "epoch" and not template.metrics
+            events.append((template.at, _code(axis.split, header=header)))
+    track = Track([_opened(changes(events))])
     for rows in found:
         if rows.template.metrics and "epoch" not in rows.own:
-            splits = [opened[i - 1] if i else None for i in (bisect_right(places, at) for at in rows.template.at)]
-            splits = _of_other_totals(rows.template, splits)
-            if any(s in HELD_OUT for s in splits):
+            splits = _of_other_totals(rows.template, track.inherited(rows.template.at, 0.0))
+            if max(different(splits)) >= HELD:
                 rows.sections = splits
 
 
-def _opened(events: Iterable[tuple[float, str | None, bool]]) -> tuple[list[float], list[str | None]]:
+def _code(split: str | None, *, header: bool) -> float:
+    """One number for a split and whether a header opens it."""
+    return float(SPLITS.index(split) * 2 + header)
+
+
+def _opened(events: Iterable[tuple[float, float]]) -> tuple[array[float], array[float]]:
     """The places where the split of a section changes, and to which."""
-    places: list[float] = []
-    splits: list[str | None] = []
-    current, firm = None, False
-    for at, split, header in events:
-        if header or split in HELD_OUT or not firm:
-            firm = header and split is not None
+    places, splits = array("d"), array("d")
+    current, firm = 0.0, False
+    for at, code in events:
+        split, header = divmod(code, 2)
+        if header or split >= HELD or not firm:
+            firm = bool(header and split)
             if split != current:
                 current = split
                 places.append(at)
@@ -155,16 +177,15 @@ def _opened(events: Iterable[tuple[float, str | None, bool]]) -> tuple[list[floa
     return places, splits
 
 
-def _of_other_totals(template: Template, splits: list[str | None]) -> list[str | None]:
+def _of_other_totals(template: Template, splits: array[float]) -> array[float]:
     """A row that counts on (`step 300/1000`) is no part of the evaluation above it; one to another end is."""
     slot = next(iter(_step_slots(template)), None)
     if slot is None:
         return splits
     if slot.total is None:
-        return [None] * len(splits)
+        return array("d", [0.0]) * len(splits)
     totals = template.column(slot.total)
-    outside = {t for t, s in zip(totals, splits, strict=True) if s not in HELD_OUT}
-    return [None if t in outside else s for t, s in zip(totals, splits, strict=True)]
+    return within(totals, different(below(totals, splits, HELD)), splits)
 
 
 def _place_own_steps(rows: Rows, base: float, plan: Plan) -> None:
@@ -199,8 +220,7 @@ def _place_own_steps(rows: Rows, base: float, plan: Plan) -> None:
         if slot.total is not None and are_whole(rows.epochs):
             lengths = template.column(slot.total)
             rows.own.update(("step", "batch"))
-            zipped = zip(counted, rows.epochs, lengths, strict=True)
-            rows.steps = array("d", (c + (e - base) * n for c, e, n in zipped))
+            rows.steps = counted_on(counted, rows.epochs, lengths, base)
             plan.take("steps_per_epoch", rows, slot.total)
             return
         rows.own.update(("batch", "unknown"))
@@ -209,21 +229,21 @@ def _place_own_steps(rows: Rows, base: float, plan: Plan) -> None:
 def _is_of_evaluation(template: Template, slot: Slot) -> bool:
     """Whether a counter runs through an evaluation (`Test: [20/98]`), not through the training."""
     if slot.kind in ("batch", "pair"):
-        return any(s.split in HELD_OUT for s in template.slots)
+        # A bar of training shows the scores of the last evaluation as well.
+        return any(s.split in HELD_OUT and not is_postfix(template, s) for s in template.slots)
     return slot.split in HELD_OUT and (slot.total is not None or not template.metrics)
 
 
-def _counts_batches(template: Template, slot: Slot, counted: Sequence[float]) -> bool:
+def _counts_batches(template: Template, slot: Slot, counted: array[float]) -> bool:
     """Whether an unlabelled `30/100` counts batches and not samples: one by one, or at a regular round interval."""
-    if slot.percent or template.bar:
+    if slot.percent or template.bar or any(map(_SAMPLES.search, template.literals)):
         return False
     if any(unit in text for text in template.literals for unit in ("it/s", "s/it", "batch/s", "s/batch")):
         return True
-    rises = [b - a for a, b in itertools.pairwise(counted) if b > a]
-    if not rises or 1 in rises:
-        return bool(rises) or counted[0] == 1
-    usual = statistics.mode(rises)
-    return rises.count(usual) > 0.8 * len(rises) and str(int(usual)).rstrip("0") in ("1", "2", "5", "25")
+    usual = usual_rise(counted)
+    if usual is None or usual[0] == 1:
+        return usual is not None or counted[0] == 1
+    return usual[1] > 0.8 and str(int(usual[0])).rstrip("0") in ("1", "2", "5", "25")
 
 
 def _step_slots(template: Template) -> list[Slot]:
@@ -242,16 +262,15 @@ def _settle_leads(templates: Sequence[Template]) -> None:
 
     Of two unlabelled pairs (`[3/20][100/500]`) the first counts epochs.
     """
-    leads: dict[str, list[tuple[float, float]]] = {}
+    leads: dict[str, list[tuple[array[float], array[float]]]] = {}
     for template in templates:
         pairs = [s for s in template.slots if s.kind == "pair"]
         if len(pairs) > 1 and first_slot(template, "epoch") is None:
             pairs[0].kind = "epoch"
         slot = first_slot(template, "lead")
         if slot is not None and template.metrics:
-            own = zip(template.at, template.column(slot.index), strict=True)
-            leads.setdefault(template.literals[0], []).extend(own)
-    counting = {text for text, track in leads.items() if _counts_up([v for _, v in sorted(track)])}
+            leads.setdefault(template.literals[0], []).append((template.at, template.column(slot.index)))
+    counting = {text for text, columns in leads.items() if _counts_up(Track(columns).values)}
     for template in templates:
         if first_slot(template, "lead") is not None:
             others = any(s.kind in ("step", "batch", "epoch") for s in template.slots)
@@ -259,9 +278,9 @@ def _settle_leads(templates: Sequence[Template]) -> None:
                 template.slots = tuple(s for s in template.slots if s.kind != "lead")
 
 
-def _counts_up(values: Sequence[float]) -> bool:
-    rises = sum(a < b for a, b in itertools.pairwise(values))
-    return len(values) >= COUNTING and rises > 10 * sum(a > b for a, b in itertools.pairwise(values))
+def _counts_up(values: array[float]) -> bool:
+    up, down = rises(values)
+    return len(values) >= COUNTING and up > 10 * down
 
 
 def first_slot(template: Template, kind: str) -> Slot | None:

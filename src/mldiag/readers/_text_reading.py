@@ -14,11 +14,25 @@ from mldiag.vocabulary import normalized
 _LEADS = frozenset({"", "[", "|", "#", "E", "*", "-"})
 _SUMMARY = frozenset({"train_runtime", "train_samples_per_second"})
 _COUNTS = frozenset({"tp", "fp", "fn", "tn", "support"})
-_GLUED = re.compile(rf"(?!{UNIT.pattern})[A-Za-z_]")
+_GLUED = re.compile(rf"(?!{UNIT.pattern})[A-Za-z_]|\.\d")
+"""What right behind a number shows that it is a part of a word, or of several numbers."""
 _SOURCE = re.compile(r"[\[(][\w./]+:$")
 """A place in the sources: `[train.py:876]`."""
+_LINE_OF_CODE = re.compile(r"(?:^|[\s|])[\w.]+:[\w.<>]+:$|\w\.(?:py|ipynb|cc|cpp|cu|c|h|hpp|rs|go|java|scala|jl|lua):$")
+"""The same without brackets: `__main__:train:83` of loguru, `train.py:83` of rich."""
+_ORDINALS = {"轮": "epoch", "輪": "epoch", "个epoch": "epoch", "epoch": "epoch", "步": "step", "次迭代": "step"}
+"""What is counted by `第 3 轮`, the third round."""
+_NUMBERED_SET = re.compile(r"validation_\d+-(.+)")
 _AVERAGES = frozenset({"avg", "avg_loss"})
 _NOT_FINITE = frozenset({"nan", "inf", "-inf", "+inf", "-nan"})
+
+
+_BRACES = re.compile(r"(?:[\"']?([A-Za-z][\w.-]*)[\"']?\s*[:=]\s*)?\{|\}")
+_SHELVES = frozenset({
+    "metric", "metrics", "log", "logs", "result", "results", "score", "scores", "stat", "stats", "value", "values",
+    "summary", "data", "info", "history",
+})  # fmt: skip
+"""Names of dicts that say nothing about what is in them."""
 
 
 class Slot(Struct):
@@ -64,6 +78,7 @@ class Reading:
         self._listed = ""
         self._unnamed: set[int] = set()
         self._announced = ""
+        self._parents: list[tuple[str, str | None]] = []
         for index in range(len(tokens)):
             if not self._number(index):
                 break
@@ -72,6 +87,7 @@ class Reading:
         named = {(normalized(s.label), s.split): s for s in reversed(self.slots) if s.kind == "metric"}
         # What a line says twice (icefall's `loss[loss=0.5], tot_loss[loss=0.6]`) is first of this line, then of many.
         self.slots = [s for s in self.slots if s.kind != "metric" or named[normalized(s.label), s.split] is s]
+        _give_sets_of_boosting(self.slots)
         labels = {normalized(s.label) for s in self.slots}
         # The closing summary of Hugging Face's Trainer is no point of a curve, nor is a class of a report.
         if labels & _SUMMARY or len(labels & _COUNTS) > 1:
@@ -79,6 +95,8 @@ class Reading:
 
     def _number(self, index: int) -> bool:
         literal, token = self._literals[index], self._tokens[index]
+        if "{" in literal or "}" in literal:
+            self._enter(literal)
         words = words_of(literal, index == 0)
         if words.retold:
             return False
@@ -95,6 +113,8 @@ class Reading:
             self._last = last
         elif words.joint == "/" and loose is not None:
             lead = next((s for s in self.slots if s.index == loose), None)
+            if self._is_rest_of_bar(loose, index):
+                self._split = self._glued = None
             if lead is None:
                 lead = Slot(loose, "pair", split=self._split)
                 self.slots.append(lead)
@@ -114,13 +134,38 @@ class Reading:
         elif words.label:
             behind = self._literals[index + 1]
             odd = words.enclosed or (_SOURCE.search(literal) and behind[:1] in "]):")
-            if not _GLUED.match(behind) and not (odd and meaning(words.label).kind == "metric"):
+            if _LINE_OF_CODE.search(literal) and not meaning(words.label).known:
+                return True
+            if kind := self._ordinal(index):
+                self._last = Slot(index, kind, words.label)
+                self.slots.append(self._last)
+            elif not _GLUED.match(behind) and not (odd and meaning(words.label).kind == "metric"):
                 self._labelled(words.label, index)
         elif words.joint == " " and last is not None and last.kind == "metric" and self._tokens[last.index].isdigit():
             self.slots.remove(last)  # which of two numbers in a row the label means is not to be told
         else:
             self._unlabelled(index, literal)
         return True
+
+    def _enter(self, literal: str) -> None:
+        """Follows the braces of nested dicts (`{'val': {'loss': `), behind which the split of before holds again."""
+        for found in _BRACES.finditer(literal):
+            if found[0] == "{" or found[1]:
+                self._parents.append((found[1] or "", self._split))
+            elif self._parents:
+                self._split, self._glued = self._parents.pop()[1], None
+
+    def _qualified(self, label: str) -> str:
+        """A label with the names of the dicts that it stands in, but for those of splits."""
+        names = [name for name, _ in self._parents if name and name.lower() not in _SHELVES]
+        names = [name for name in names if meaning(name).kind not in ("split", "step", "epoch")]
+        whole = "_".join((*names, label))
+        return whole if names and meaning(whole).known >= meaning(label).known else label
+
+    def _is_rest_of_bar(self, counter: int, total: int) -> bool:
+        """Whether a bar goes on behind a message that was written over its beginning: `val dice: 0.1    | 64/465 [`."""
+        bar = self._literals[counter].rstrip().endswith("|") and self._literals[total + 1].startswith(" [")
+        return bar and any(s.kind == "metric" for s in self.slots)
 
     def _close(self, words: Words, *, last: bool = False) -> None:
         """What the text behind a number says about it: its unit, or its name."""
@@ -172,9 +217,20 @@ class Reading:
     def _place(self, first: int, second: int) -> None:
         self.slots = [Slot(first, "epoch"), Slot(second, "batch")]
 
+    def _ordinal(self, index: int) -> str | None:
+        """What `第` before a number counts by the word behind it, or behind its total."""
+        if not self._literals[index].rstrip().endswith("第"):
+            return None
+        behind = self._literals[index + 1].strip()
+        if behind == "/" and index + 2 < len(self._literals):
+            behind = self._literals[index + 2].strip()
+        return next((kind for word, kind in _ORDINALS.items() if behind.lower().startswith(word)), None)
+
     def _labelled(self, label: str, index: int) -> None:
         if parts := taken_apart(label):
             self._announced, label = parts
+        if self._parents:
+            label = self._qualified(label)
         found = meaning(label)
         self._listed = ""
         if found.kind == "metric":
@@ -217,3 +273,25 @@ class Reading:
         begins = index == 0 or (index == 1 and self.clock == 0)
         if begins and literal.strip(" :-\t") in _LEADS and self._tokens[index].isdigit():
             self.slots.append(Slot(index, "lead"))
+
+
+def _give_sets_of_boosting(slots: Sequence[Slot]) -> None:
+    """Which of the sets that a boosting library evaluates is meant by `val`.
+
+    CatBoost calls the set that it stops early by `test`, and the training set `learn`, as nothing else does. XGBoost's
+    wrapper for scikit-learn counts its sets, of which the first often is the training set; it stops early by the last.
+    """
+    metrics = [s for s in slots if s.kind == "metric"]
+    if any(s.label.startswith("learn") for s in metrics):
+        for slot in metrics:
+            if slot.label.startswith("test"):
+                slot.split = "val"
+    sets: dict[str, list[Slot]] = {}
+    for slot in metrics:
+        if found := _NUMBERED_SET.fullmatch(slot.label):
+            sets.setdefault(found[1], []).append(slot)
+    for quantity, found_slots in sets.items():
+        *others, last = found_slots
+        for number, slot in enumerate(others):
+            slot.name = f"val/set{number}_{normalized(quantity)}"
+        last.name = meaning(quantity).name or last.name

@@ -11,10 +11,25 @@ from msgspec import Struct
 
 from mldiag.artifacts import Role, Series, SettingValue, Source
 from mldiag.readers._columns import EXCERPT_LIMIT
-from mldiag.readers._text_arrays import count_nan, falls, joined, lines, picked, scaled, shares, varies
+from mldiag.readers._text_arrays import (
+    count_nan,
+    falls,
+    full,
+    lines,
+    order_of,
+    ordered,
+    picked,
+    positions,
+    preceding,
+    rises,
+    scaled,
+    shares,
+    varies,
+)
+from mldiag.readers._text_bars import measured
 from mldiag.readers._text_headers import WORD
 from mldiag.readers._text_labels import scale
-from mldiag.readers._text_places import HELD_OUT, Rows, first_slot, missing, placed
+from mldiag.readers._text_places import HELD, HELD_OUT, SPLITS, Rows, first_slot, missing, placed
 from mldiag.readers._text_reading import Slot
 from mldiag.readers._text_templates import Learner, Template
 from mldiag.vocabulary import normalized
@@ -32,10 +47,27 @@ class _Part(Struct):
 
     rows: Rows
     slot: Slot
-    chosen: list[int] | None = None
+    chosen: array[int] | None = None
 
     def __len__(self) -> int:
         return len(self.rows.template.at) if self.chosen is None else len(self.chosen)
+
+
+class _Axes(Struct):
+    """Where the points of a series stand; shared by all that are logged on the same lines.
+
+    Attributes:
+        order: that of the points of several parts, None of one.
+        begin: the points before this one are a check before the training.
+    """
+
+    order: array[int] | None
+    begin: int
+    at: array[float]
+    epochs: array[float] | None
+    steps: array[float] | None
+    times: array[float] | None
+    lines: array[int]
 
 
 class Log:
@@ -53,6 +85,7 @@ class Log:
         self._path = path
         self._split = split if split != "train" else None
         self._preamble = learner.preamble
+        self._axes: dict[tuple[int, ...], _Axes] = {}
         found, self._plan = placed([t for t in learner.templates if t.at], learner.sections)
         logged = [r for r in found if _is_logged(r) and any(_is_wanted(r, s) for s in r.template.metrics)]
         self.accepted = _finished(logged)
@@ -68,12 +101,15 @@ class Log:
         """One series for each quantity; where it is logged in several ways, by the way that is logged most."""
         groups: dict[tuple[str, str, str, bool, str], list[_Part]] = {}
         for rows in self.accepted:
+            sections = list(_by_section(rows))
             beginning = _beginning(rows.template)
             beside = next((s.label for s in rows.template.metrics if s.known), "")
             for slot in rows.template.metrics:
                 if not _is_wanted(rows, slot):
                     continue
-                for split, chosen in _by_section(rows, slot):
+                # A slot that names its split stays whole.
+                whole = slot.split is not None or slot.known == 1
+                for split, chosen in [(None, rows.kept)] if whole else sections:
                     name = _named(slot, split or slot.split or self._split)
                     # A speed stands on every line, whatever that logs: lines with other quantities say it again.
                     way = beginning if slot.known else f"{beginning} {beside}"
@@ -87,25 +123,30 @@ class Log:
             if name not in best or rank > best[name][0]:
                 best[name] = (rank, parts)
         for name, (_, parts) in best.items():
-            yield self._joined(name, parts)
+            places = [(p.rows.template, p.slot) for p in parts]
+            yield measured(self._joined(name, parts), places, held_out=name.startswith(HELD_OUT))
 
     def _joined(self, name: str, parts: Sequence[_Part]) -> Series:
-        at, values, epochs, steps, times = _after_checks(joined([_columns(part) for part in parts]))
+        key = tuple(itertools.chain.from_iterable((id(p.rows), id(p.chosen)) for p in parts))
+        if key not in self._axes:
+            self._axes[key] = _axes_of(parts)
+        axes = self._axes[key]
+        values = ordered([_values(part) for part in parts], axes.order)
         first = min(parts, key=lambda p: p.rows.template.at[0])
         slot, template = first.slot, first.rows.template
-        excerpt = template.first.strip()[: EXCERPT_LIMIT + 1] if template.at[0] == at[0] else None
+        excerpt = template.first.strip()[: EXCERPT_LIMIT + 1] if template.at[0] == axes.at[0] else None
         if excerpt and len(excerpt) > EXCERPT_LIMIT:
             excerpt = f"{excerpt[:-1]}…"
         return Series(
             name,
             slot.label,
-            values,
-            Source(self._path, int(at[0]), key=slot.label, excerpt=excerpt),
-            _complete(steps),
-            _complete(epochs),
-            _rising(times),
+            values[axes.begin :] if axes.begin else values,
+            Source(self._path, axes.lines[0], key=slot.label, excerpt=excerpt),
+            axes.steps,
+            axes.epochs,
+            axes.times,
             (),
-            lines(at),
+            axes.lines,
             _TIME_UNITS.get(slot.unit),
         )
 
@@ -127,7 +168,7 @@ def _is_logged(rows: Rows) -> bool:
         return any(_is_outcome(rows, s) for s in metrics)
     if known:
         return counted or count >= REPEATED or (count > 1 and varies(rows.epochs))
-    moving = varies(template.values) and any(varies(template.column(s.index)) for s in metrics)
+    moving = any(varies(template.column(s.index)) for s in metrics)
     return named and count >= REPEATED and moving and any(varies(template.column(s.index)) for s in template.axes)
 
 
@@ -149,8 +190,7 @@ def _is_outcome(rows: Rows, slot: Slot) -> bool:
 
 
 def _goes_on(axis: array[float]) -> bool:
-    rises = sum(a < b for a, b in itertools.pairwise(axis))
-    return len(axis) >= REPEATED and rises > 0.8 * (len(axis) - 1)
+    return len(axis) >= REPEATED and rises(axis)[0] > 0.8 * (len(axis) - 1)
 
 
 def _is_measured(template: Template, slot: Slot) -> bool:
@@ -161,17 +201,16 @@ def _is_measured(template: Template, slot: Slot) -> bool:
 
 def _finished(accepted: list[Rows]) -> list[Rows]:
     """Without the states of Keras' bars that are not full, unless none was ever full."""
-    full: set[str] = set()
+    ended: set[str] = set()
     for rows in accepted:
         pair = first_slot(rows.template, "pair")
         if not rows.template.bar or pair is None or pair.total is None:
             continue
-        counts = zip(rows.template.column(pair.index), rows.template.column(pair.total), strict=True)
-        rows.kept = [i for i, (n, m) in enumerate(counts) if n == m]
+        rows.kept = full(rows.template.column(pair.index), rows.template.column(pair.total))
         if rows.kept:
-            full.update(normalized(s.label) for s in rows.template.metrics)
+            ended.update(normalized(s.label) for s in rows.template.metrics)
     for rows in accepted:
-        if rows.kept is not None and not full & {normalized(s.label) for s in rows.template.metrics}:
+        if rows.kept is not None and not ended & {normalized(s.label) for s in rows.template.metrics}:
             rows.kept = None
     return [r for r in accepted if r.kept is None or r.kept]
 
@@ -179,16 +218,17 @@ def _finished(accepted: list[Rows]) -> list[Rows]:
 def _give_splits(accepted: Sequence[Rows]) -> None:
     """A score without split or counter that stands below the loss of an evaluation is one of that evaluation."""
     outcomes = [r for r in accepted if any(s.known == 2 for s in r.template.metrics)]
-    alone = [r for r in outcomes if not r.level and r.sections is None and any(map(_is_unsplit, r.template.metrics))]
+    alone = [
+        number
+        for number, r in enumerate(outcomes)
+        if not r.level and r.sections is None and any(map(_is_unsplit, r.template.metrics))
+    ]
     if not alone:
         return
-    points = sorted((at, n) for n, r in enumerate(outcomes) for at in r.template.at)
-    before: dict[int, list[int]] = {}
-    for (_, a), (_, b) in itertools.pairwise(points):
-        before.setdefault(b, []).append(a)
-    for number, rows in enumerate(outcomes):
-        found = [_outcome_split(outcomes[n]) for n in before.get(number, [])]
-        if rows in alone and found and found[0] in HELD_OUT and found.count(found[0]) >= 0.9 * len(found):
+    for number, before in preceding([r.template.at for r in outcomes], alone).items():
+        found = [_outcome_split(outcomes[n]) for n in before]
+        if found and found[0] in HELD_OUT and found.count(found[0]) >= 0.9 * len(found):
+            rows = outcomes[number]
             for slot in filter(_is_unsplit, rows.template.metrics):
                 slot.split = found[0]
 
@@ -202,20 +242,24 @@ def _outcome_split(rows: Rows) -> str | None:
 
 
 def _beginning(template: Template) -> str:
-    """The words with which the lines of a template begin: two ways to log a quantity mostly differ there."""
+    """The words with which the lines of a template begin: two ways to log a quantity mostly differ there.
+
+    The days of a time that is left (`eta: 2 days, 3:00:00`) make no other way.
+    """
     first = min(s.index for s in template.slots)
-    return " ".join(WORD.findall(" ".join(template.literals[: first + 1])))
+    return " ".join(w for w in WORD.findall(" ".join(template.literals[: first + 1])) if w not in ("day", "days"))
 
 
-def _by_section(rows: Rows, slot: Slot) -> Iterator[tuple[str | None, list[int] | None]]:
-    """The rows of a slot by the split of the section they stand in; a slot that names its split stays whole."""
-    if rows.sections is None or slot.split is not None or slot.known == 1:
+def _by_section(rows: Rows) -> Iterator[tuple[str | None, array[int] | None]]:
+    """The rows of a template by the split of the section they stand in."""
+    if rows.sections is None:
         yield None, rows.kept
         return
-    splits = [s if s in HELD_OUT else None for s in rows.sections]
-    chosen = range(len(splits)) if rows.kept is None else rows.kept
-    for split in dict.fromkeys(splits[i] for i in chosen):
-        yield split, [i for i in chosen if splits[i] == split]
+    held: dict[str | None, array[int]] = {}
+    for code, chosen in positions(rows.sections, rows.kept).items():
+        split = SPLITS[int(code)] if code >= HELD else None
+        held[split] = chosen if split not in held else array("q", sorted(held[split] + chosen))
+    yield from held.items()
 
 
 def _named(slot: Slot, split: str | None) -> str:
@@ -226,28 +270,36 @@ def _named(slot: Slot, split: str | None) -> str:
     return slot.name
 
 
-def _columns(part: _Part) -> tuple[array[float], ...]:
-    """Places, values, epochs, steps and times."""
-    template, rows, slot = part.rows.template, part.rows, part.slot
+def _values(part: _Part) -> array[float]:
+    template, slot = part.rows.template, part.slot
     values = template.column(slot.index)
     if (factor := scale(slot.unit)) != 1:
         values = scaled(values, factor)
     elif slot.total is not None and slot.known == 2:
         values = shares(values, template.column(slot.total))
-    times = template.times if template.clock is not None else missing(rows)
-    found = (template.at, values, rows.epochs, rows.steps, times)
-    return found if part.chosen is None else tuple(picked(c, part.chosen) for c in found)
+    return values if part.chosen is None else picked(values, part.chosen)
 
 
-def _after_checks(columns: tuple[array[float], ...]) -> tuple[array[float], ...]:
-    """Without the few points before the first epoch or step is named (a check before training), where others follow."""
-    _, _, epochs, steps, _ = columns
-    for axis in (epochs, steps):
-        count = count_nan(axis)
-        few = 0 < count <= max(1, len(axis) * EARLY) and len(axis) > REPEATED
-        if few and count_nan(axis[:count]) == count:
-            return tuple(c[count:] for c in columns)
-    return columns
+def _axes_of(parts: Sequence[_Part]) -> _Axes:
+    columns = []
+    for part in parts:
+        template, rows = part.rows.template, part.rows
+        times = template.times if template.clock is not None else missing(rows)
+        own = (template.at, rows.epochs, rows.steps, times)
+        columns.append(own if part.chosen is None else tuple(picked(c, part.chosen) for c in own))
+    order = order_of([c[0] for c in columns])
+    at, epochs, steps, times = (ordered(c, order) for c in zip(*columns, strict=True))
+    begin = max(_check_before(epochs), _check_before(steps))
+    if begin:
+        at, epochs, steps, times = at[begin:], epochs[begin:], steps[begin:], times[begin:]
+    return _Axes(order, begin, at, _complete(epochs), _complete(steps), _rising(times), lines(at))
+
+
+def _check_before(axis: array[float]) -> int:
+    """How many points stand before the first epoch or step is named (a check before training), where others follow."""
+    count = count_nan(axis)
+    few = 0 < count <= max(1, len(axis) * EARLY) and len(axis) > REPEATED
+    return count if few and count_nan(axis[:count]) == count else 0
 
 
 def _complete(values: array[float]) -> array[float] | None:

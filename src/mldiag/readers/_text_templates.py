@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 
 from msgspec import Struct, field
 
@@ -25,7 +25,9 @@ MOST_NUMBERS = 200
 MOST_WORDS = 6
 """Words of a line that gives an epoch or step to those below it; longer ones tell of something else."""
 LONGEST_HEADER = 400
-"""Characters of a line that is kept or can be a header."""
+"""Characters of a line that can be a header."""
+LONGEST_KEPT = 4_000
+"""Characters of a template's first line that are kept."""
 
 MOST_WORDS_PER_NUMBER = 8
 """Words for each number of a row; prose has more."""
@@ -35,14 +37,16 @@ _CODE = re.compile(
     r"|^\s*(?:>>>|\.\.\.|//|#)|\bself\.|\w ?==? ?\w+\(|;\s*$|\b[Rr]eturns? -?\d|\)\s*==|\bassert_"
 )
 """Lines of sources and of stack traces."""
+_ZEROED = bytes.maketrans(b"123456789", b"000000000")
+_JOINTS = frozenset(":-.,_/")
 _ASIDE = re.compile(r"\([^)]*\)")
 
 
 class Template(Struct):
     """The lines of one skeleton, and what was read from them.
 
-    A faster scanner may extract `needed` from lines that have these `literals` between their numbers and extend
-    `values`, `at` and, with a `clock`, `times`; the order in which it does so does not matter.
+    A faster scanner may extract `needed` from lines that have these `literals` between their numbers; in the end it
+    sets `at`, `columns` and, with a `clock`, `times`, with the rows that were read already.
 
     Attributes:
         literals: the texts between the numbers of the first line; other lines have the same but for blanks.
@@ -55,7 +59,8 @@ class Template(Struct):
         boxed: a line of a table of keys and values (`| time/total_timesteps | 2048 |`) that counts for the whole table.
         opens: the split of the section that such a line opens, `end` where it closes one.
         at: the line of each row, see `Lines`.
-        values: row by row, `len(needed)` for each.
+        values: row by row, `len(needed)` for each, unless there are columns.
+        columns: of each needed number the values over all rows, if they were read at once.
         times: seconds of each row, with a `clock`.
     """
 
@@ -70,11 +75,12 @@ class Template(Struct):
     opens: str | None = None
     at: array[float] = field(default_factory=lambda: array("d"))
     values: array[float] = field(default_factory=lambda: array("d"))
+    columns: dict[int, array[float]] = field(default_factory=dict)
     times: array[float] = field(default_factory=lambda: array("d"))
 
     def column(self, index: int) -> array[float]:
         """The values of one number of the line over all rows."""
-        return self.values[self.needed.index(index) :: len(self.needed)]
+        return self.columns.get(index) or self.values[self.needed.index(index) :: len(self.needed)]
 
     @property
     def metrics(self) -> list[Slot]:
@@ -93,6 +99,7 @@ class Learner:
         sections: headers that give a split to what follows (`Validation:`): line and split, None where one ends.
         preamble: what the log says it uses.
         dated: some line holds a date or time, as those of loggers do.
+        unknown: how many lines with numbers, each of another kind, had nothing to do with a log.
     """
 
     def __init__(self) -> None:
@@ -100,6 +107,7 @@ class Learner:
         self.sections: list[tuple[float, str | None]] = []
         self.preamble = Preamble()
         self.dated = False
+        self.unknown = 0
         self._lines = Lines()
         self._decimal_comma: bool | None = None
         self._cut = splitter()
@@ -107,6 +115,7 @@ class Learner:
         self._merged: dict[tuple[tuple[str, ...], tuple[str, ...]], Template] = {}
         self._misfits: dict[tuple[tuple[str, ...], tuple[int, ...]], Template | None] = {}
         self._plain: set[str] = set()
+        self._foreign: dict[bytes, list[tuple[int, str]]] = {}
         self._box = 0.0
         self._header: tuple[str, ...] = ()
         self._rows_of_header: list[tuple[str, ...]] = []
@@ -116,18 +125,26 @@ class Learner:
         if self._decimal_comma is None:
             self._decimal_comma = has_decimal_comma(block.data[:65536])
             self._cut = splitter(decimal_comma=self._decimal_comma)
-        self.take(self._lines.of(block))
+        self.take(block.data, range(block.line, block.line + block.ends + 1))
 
-    def take(self, lines: Iterable[tuple[float, str]]) -> None:
-        """Takes lines with their numbers, after `read` has taken the first of the log."""
-        cut, known, plain = self._cut, self._known, self._plain
-        for at, line in lines:
+    def take(self, data: bytes, numbers: Sequence[int]) -> None:
+        """Takes some lines, after `read` has taken the first of the log.
+
+        Args:
+            data: their text. `numbers`: that of each line in the file, ascending.
+        """
+        cut, known, plain, foreign = self._cut, self._known, self._plain, self._foreign
+        for at, line in self._lines.of(data, numbers):
             if line in plain:
                 if line.startswith("----"):
                     self._box = at
                 continue
             if len(line) > LONGEST_LINE:
                 self.preamble.take(line, at)
+                continue
+            zeroed = line.encode().translate(_ZEROED)  # many times as fast as of a text
+            digits = foreign.get(zeroed)
+            if digits is not None and all(line[i] == digit for i, digit in digits):
                 continue
             parts = cut(line)
             if len(parts) == 1:
@@ -140,8 +157,15 @@ class Learner:
                 template = known[key]
             except KeyError:
                 template = self._learn(key, parts, line, at)
+                if template is None:
+                    self.unknown += 1
+                    continue
             if template is not None:
                 self._add(template, parts, at)
+            elif len(foreign) < MOST_SKELETONS and not any(text.strip() in _JOINTS for text in key[1:-1]):
+                # All lines that differ only in the digits of their numbers have these texts too; but numbers that are
+                # joined by a sign may be a date or not (`1:30`, `1:75`).
+                foreign.setdefault(zeroed, list(_digits_of_texts(parts)))
 
     def read_last(self, block: Block) -> None:
         """Takes a last line without line end, unless it may be one that is being written.
@@ -160,11 +184,20 @@ class Learner:
         if complete:
             self.read(block)
 
+    @property
+    def decimal_comma(self) -> bool:
+        """Whether the log writes its fractions with a comma."""
+        return bool(self._decimal_comma)
+
+    def is_first(self, template: Template) -> bool:
+        """Whether lines with the texts of a template are read as its own before any other's."""
+        return self._known.get(template.literals) is template
+
     def _add(self, template: Template, parts: list[str], at: float) -> None:
         try:
             values = [float(parts[2 * i + 1]) for i in template.needed]
         except ValueError:
-            read = [number(parts[2 * i + 1], decimal_comma=bool(self._decimal_comma)) for i in template.needed]
+            read = [number(parts[2 * i + 1], decimal_comma=self.decimal_comma) for i in template.needed]
             values = [v for v in read if v is not None]
             if len(values) < len(read):
                 self._misfit(parts, [i for i, v in zip(template.needed, read, strict=True) if v is None], at)
@@ -233,7 +266,7 @@ class Learner:
             return None
         boxed = line.startswith("|") and len(slots) == 1 and slots[0].kind == "step"
         bar = ("ETA:" in line or "/step" in line) and any(s.kind == "pair" for s in slots)
-        kept = line[:LONGEST_HEADER]
+        kept = line[:LONGEST_KEPT]
         return Template(literals, _needed(slots), tuple(slots), kept, reading.clock, bar=bar, boxed=boxed)
 
     def _plain_line(self, line: str, at: float) -> None:
@@ -248,6 +281,7 @@ class Learner:
             for key in self._rows_of_header:
                 self._known.pop(key, None)
             self._rows_of_header.clear()
+            self._foreign.clear()
         elif len(self._plain) < MOST_SKELETONS:
             self._plain.add(line)
 
@@ -268,6 +302,15 @@ class Learner:
         if index > len(tokens) or all(s.kind != "metric" for s in slots):
             return None
         return Template(literals, _needed(slots), tuple(slots), line[:LONGEST_HEADER], table=True)
+
+
+def _digits_of_texts(parts: list[str]) -> Iterator[tuple[int, str]]:
+    """The digits of a line that are part of no number, and where they stand."""
+    begin = 0
+    for index, part in enumerate(parts):
+        if not index % 2:
+            yield from ((begin + i, c) for i, c in enumerate(part) if c.isdigit())
+        begin += len(part)
 
 
 def _words(literals: tuple[str, ...]) -> tuple[str, ...]:

@@ -196,10 +196,17 @@ class History:
 
 def _keys(lines: list[bytes], indent: bytes) -> list[str | None]:
     """The key that stands in each line at an indent; None in lines without one."""
+    keys = (_KEY.match(text) if text.startswith(indent + b'"') else None for text in lines)
+    return [_spelled(key[1]) if key else None for key in keys]
+
+
+def _spelled(key: bytes) -> str | None:
     from json import loads
 
-    keys = (_KEY.match(text) if text.startswith(indent + b'"') else None for text in lines)
-    return [loads(key[1]) if key else None for key in keys]
+    try:
+        return str(loads(key))
+    except ValueError:  # a control character, or no UTF-8
+        return None
 
 
 def _document(text: bytes) -> dict[str, Any]:

@@ -68,7 +68,7 @@ def _ids(document: object) -> dict[str, int] | None:
     # An id is a whole number; that a value is True or 1.0 says that it is something else.
     if all(type(v) is int and v >= 0 for v in document.values()):
         return _enough(document)
-    if all(k.isdigit() and len(k) < 10 and isinstance(v, str) for k, v in document.items()):
+    if all(k.isdecimal() and len(k) < 10 and isinstance(v, str) for k, v in document.items()):
         return {v: int(k) for k, v in document.items()}
     for key, inner in document.items():
         if key.lower() in _BELOW and isinstance(inner, dict | list) and (found := _ids(inner)) is not None:

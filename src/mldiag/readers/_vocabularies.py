@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from mldiag.errors import ReadError
-from mldiag.files import File
+from mldiag.files import File, size_of
 
 ROLES = ("pad", "unk", "bos", "eos", "cls", "sep", "mask")
 CONVENTIONS = {
@@ -27,7 +27,7 @@ _SIDECAR_LIMIT = 2**20
 def beside(file: File, name: str) -> File | None:
     """A file in the same folder; None where there is none."""
     path = file.path[: len(file.path) - len(file.name)] + name
-    return File(file.root, path) if name != file.name and (file.root / path).is_file() else None
+    return File(file.root, path) if name != file.name and size_of(file.root, path) is not None else None
 
 
 def special_of(file: File, id_of: Callable[[str], int | None], likely: Iterable[str] = CONVENTIONS) -> dict[str, int]:

@@ -235,7 +235,8 @@ class History:
         if axis is None or axis.kind not in ("step", "metric"):
             return found  # epochs and times are told by their names
         own = array("d", (axis.by_row.get(row, math.nan) for row in self._columns[found.raw_name].rows))
-        if any(map(math.isnan, own)):
+        # Hugging Face's Trainer declares its step, which stands still where it only evaluates.
+        if any(map(math.isnan, own)) or (len(own) > 1 and min(own) == max(own)):
             return found
         if axis.kind == "metric" and "epoch" in normalized(name).split("_"):
             return replace(found, epoch_data=own)

@@ -9,8 +9,9 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from mldiag.artifacts import Artifact
+from mldiag.artifacts import Artifact, Series
 from mldiag.errors import ReadError
 from mldiag.files import BLOCK, File
 from mldiag.readers import reader
@@ -209,7 +210,10 @@ def csv_table(file: File) -> Iterator[Artifact]:
         if file.size < IN_BULK or not log.read_plain(data):
             lines, cut = text_lines(data)
             log.read_lines(lines, blocks, cut=cut)
-    yield from log.table.artifacts()
+    # CatBoost's clock counts milliseconds.
+    clock = file.name.lower() == "time_left.tsv"
+    for found in log.table.artifacts():
+        yield replace(found, name="time", unit="ms") if clock and isinstance(found, Series) else found
     log.report(skipped)
 
 
@@ -310,6 +314,7 @@ class _Log:
         missing = self._gaps.missing({n for n in filled if n in self._gaps.columns})
         if being_written and number(row[-1]) is None:
             filled.pop(self._names[-1], None)  # `1e` of `1e-05`
+            missing.discard(self._names[-1])
         cells_of = {n: None if c and c.lower() in NULLS else c for n, c in filled.items()}
         self.table.add(cells_of | dict.fromkeys(missing) if missing else cells_of, line)
 

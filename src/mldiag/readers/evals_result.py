@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from mldiag.artifacts import Artifact, Series
@@ -16,6 +17,9 @@ from mldiag.vocabulary import series_name, split_of
 
 _SET = re.compile(r"(train(ing)?|valid(ation)?|eval|test|dev|dtrain|dtest|dvalid|learn)([_-]?\d+)?", re.IGNORECASE)
 _NUMBERED = re.compile(r"(validation|valid|eval)_\d+|training", re.IGNORECASE)
+# "If there's more than one item in eval_set, the last entry will be used for early stopping": `XGBModel` in
+# https://xgboost.readthedocs.io/en/stable/python/python_api.html
+_ORDERED = re.compile(r"validation_\d+")
 # What boosting libraries measure, and neural networks seldom by these names.
 _BOOSTED = re.compile(
     r"(m?(log_?loss|error)|(binary|multi)_(logloss|error)|auc(_mu|pr)?|rmsle|l[12]|mape|mphe|gamma(_deviance)?|poisson|"
@@ -43,6 +47,21 @@ def _sets(document: object) -> Mapping[str, Mapping[str, list[Any]]] | None:
     return document if named or (boosted and not other) else None
 
 
+def _prefixes(sets: Iterable[str]) -> Mapping[str, str]:
+    """Set → the split that its series are named with, numbered where another set is meant by it."""
+    found: dict[str, str] = {}
+    counts: Counter[str] = Counter()
+    ordered = [n for n in sets if _ORDERED.fullmatch(n)]
+    for name in sets:
+        split = split_of(name) or "val"
+        if name in ordered:
+            found[name] = split if name == ordered[-1] else f"{split}/set{name.rpartition('_')[2]}"
+        else:
+            found[name] = f"{split}/{counts[split]}" if counts[split] else split
+            counts[split] += 1
+    return found
+
+
 def _is_evals_result(file: File) -> bool:
     head = file.head.lstrip()
     if not head.startswith(b"{") or not re.match(rb'\{\s*"(train|valid|eval|test|dev|dtrain|dtest|learn)', head):
@@ -54,19 +73,17 @@ def _is_evals_result(file: File) -> bool:
 def evals_result(file: File) -> Iterator[Artifact]:
     """The `evals_result` of XGBoost and LightGBM: a list per evaluation set and metric, one value per boosting round.
 
-    Steps are rounds, counted from 0. Of several sets of one split (`validation_0`, `validation_1`) the first is meant
-    by the split's name; others keep a number. scikit-learn's wrapper of XGBoost names its sets by their order alone, so
-    that `validation_0` may be the training set: the file does not say. The same lists under other names are a training
-    history of epochs, and read as such.
+    Steps are rounds, counted from 0. Of several sets of one split the first is meant by the split's name; others keep a
+    number. XGBoost's wrapper for scikit-learn names its sets by their order alone (`validation_0`, `validation_1`): of
+    those the last is meant, which is the one that XGBoost stops early by, while the first often is the training set.
+    The same lists under other names are a training history of epochs, and read as such.
     """
     sets = _sets(file.json)
     if sets is None:
         raise ReadError("no lists of one value per boosting round")
-    seen: dict[str, int] = {}
+    prefixes = _prefixes(sets)
     for name, metrics in sets.items():
-        split = split_of(name) or "val"
-        seen[split] = seen.get(split, -1) + 1
-        prefix = f"{split}/{seen[split]}" if seen[split] else split
+        prefix = prefixes[name]
         for metric, values in metrics.items():
             cells = [number(v) for v in values]
             data = array("d", (float("nan") if c is None else c for c in cells))

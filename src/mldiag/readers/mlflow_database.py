@@ -43,10 +43,12 @@ def _runs(file: File) -> list[str]:
         return _ids(database)
 
 
-def _ids(database: Database) -> list[str]:
+def _ids(database: Database, only: str = "") -> list[str]:
     found = database.rows(
-        "SELECT run_uuid FROM runs WHERE lifecycle_stage IS NULL OR lifecycle_stage <> 'deleted' "
-        "ORDER BY start_time, run_uuid LIMIT ?",
+        "SELECT run_uuid FROM runs WHERE (lifecycle_stage IS NULL OR lifecycle_stage <> 'deleted') "
+        "AND (? = '' OR run_uuid = ?) ORDER BY start_time, run_uuid LIMIT ?",
+        only,
+        only,
         RUNS_LIMIT,
     )
     return [str(run) for (run,) in found if run]
@@ -64,15 +66,14 @@ def mlflow_database(file: File) -> Iterator[Artifact]:
     from mldiag.readers._sqlite import opened
 
     with opened(file) as database:
-        ids = _ids(database)
+        # To list all the runs for each of thousands would take the square of them.
+        ids = _ids(database, file.member)
         run = file.member or (ids[0] if len(ids) == 1 else "")
         if not ids:
-            raise ReadError("a database of MLflow without runs")
+            raise ReadError(f"has no run {run}" if run else "a database of MLflow without runs")
         if not run:
             more = f" and {len(ids) - _NAMED:,} more" if len(ids) > _NAMED else ""
             raise ReadError(f"holds {len(ids):,} runs, to be read one by one: {', '.join(ids[:_NAMED])}{more}")
-        if run not in ids:
-            raise ReadError(f"has no run {run}")
         yield from mlflow.about(database.row("SELECT * FROM runs WHERE run_uuid = ? LIMIT 1", run), file.path)
         troubles: list[str] = []
         for part in (_parameters, _tags, _metrics):

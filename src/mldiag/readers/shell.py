@@ -16,6 +16,7 @@ from mldiag.files import File
 from mldiag.readers import reader
 from mldiag.readers._batch_system import directives
 from mldiag.readers._shell_words import Command, Script, Word
+from mldiag.secrets import is_secret, masked
 from mldiag.spans import Spans
 
 if TYPE_CHECKING:
@@ -173,6 +174,7 @@ def _launch(command: Command, script: Script, spans: Spans, references: Mapping[
     launcher_flags, _ = _flags([w for w in before if w.known not in started.names], spans)
     # `env NAME=value python ...`, behind whatever else comes first.
     given = {a[1]: w.text[a.end() :] for w in before if w.text is not None and (a := _ASSIGNED.match(w.text))}
+    environment = {**script.environment(command), **given}
     return Launch(
         program=words[started.program].shown,
         launcher=started.launcher,
@@ -180,7 +182,7 @@ def _launch(command: Command, script: Script, spans: Spans, references: Mapping[
         source=spans.source(command.start, command.end),
         positionals=positionals,
         launcher_flags=launcher_flags,
-        environment={**script.environment(command), **given},
+        environment={k: v for k, v in environment.items() if not is_secret(k, v, environment=True)},
         end=spans.source(command.end, command.end).end,
         references=references,
     )
@@ -318,7 +320,7 @@ def _flags(words: Sequence[Word], spans: Spans) -> tuple[tuple[Flag, ...], tuple
             flags.append(_flag(override[2], word, [word.behind(override.end())], spans))
         else:
             rest.append(word)
-    return tuple(flags), tuple(w.shown for w in rest)
+    return tuple(flags), tuple(masked(w.shown) for w in rest)
 
 
 def _is_flag(word: Word) -> bool:
@@ -354,8 +356,9 @@ def _flag(name: str, word: Word, values: Sequence[Word], spans: Spans) -> Flag:
         return Flag(name, None, source, at, variables)
     source = _value_place(values, spans, key)
     texts = [w.text for w in values]
-    known = None not in texts and not any(w.maybe for w in (word, *values))
-    return Flag(name, " ".join(t or "" for t in texts) if known else None, source, at, variables)
+    value = " ".join(t or "" for t in texts)
+    known = None not in texts and not any(w.maybe for w in (word, *values)) and not is_secret(key, value)
+    return Flag(name, value if known else None, source, at, variables)
 
 
 def _value_place(values: Sequence[Word], spans: Spans, key: str) -> Source:

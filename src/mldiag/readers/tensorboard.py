@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from array import array
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -10,16 +11,20 @@ from mldiag.artifacts import Artifact, Role, Series, SettingValue, Source
 from mldiag.errors import ReadError, os_reason
 from mldiag.files import File
 from mldiag.readers import reader
-from mldiag.vocabulary import split_of
+from mldiag.vocabulary import axis, split_of
 
 if TYPE_CHECKING:
-    from mldiag.readers._event import Log
+    from mldiag.readers._event import Log, Points
     from mldiag.readers._tfrecord import Damage
 
 SMALL = 2**20
 """Bytes up to which a file is read without numpy: its import takes longer than 20,000 events take in Python."""
 SMALL_WITH_NUMPY = 2**16
 """The same where numpy has been imported already: what its calls cost of a piece of any size."""
+_RAY = "ray/tune/"
+"""What Ray Tune's `TBXLoggerCallback` puts before the names of all that a trial reports."""
+MOST_EPOCHS = 100_000
+"""Points of a tag `epoch` that are looked up one by one, which costs ten megabytes."""
 
 
 @reader("*tfevents*", priority=50, post=True)
@@ -29,6 +34,8 @@ def tensorboard(file: File) -> Iterator[Artifact]:
     One series per tag with the steps and wall times of its events: `simple_value`, and tensors of one element of the
     `scalars` plugin in any numeric type, packed or as `tensor_content`. Where a tag names no split, the folder does:
     Keras' `train/` and `validation/`, CatBoost's `learn/` and `test/`, PyTorch's `loss_train/` for `add_scalars`.
+    What Keras writes as the step of its tags `epoch_…` is the epoch; a tag `epoch` (Lightning, Hugging Face) gives the
+    epochs of the tags whose steps it has, and is no series then. `hp_metric` of -1 is Lightning's placeholder.
     NaN is kept, and so are points that a restart wrote again. Hyperparameters of the `hparams` plugin, and texts of
     step 0 that are one JSON object or a table of names and values, are settings that the run recorded. Images, audio,
     histograms, graphs and other texts are passed over.
@@ -39,9 +46,18 @@ def tensorboard(file: File) -> Iterator[Artifact]:
     """
     log, damage = _read(file)
     folder = (file.root / file.path).absolute().parent.name
-    for tag, points in log.kept():
+    kept = [(tag, points) for tag, points in log.kept() if not _is_placeholder(tag, points)]
+    counter = next((tag for tag, _ in kept if axis(tag.removeprefix(_RAY)) == "epoch"), None)
+    epoch_of = _epochs_by_step(log.points[counter]) if counter else {}
+    used = False
+    for tag, points in sorted(kept, key=lambda item: item[0] == counter):
+        if tag == counter and used:
+            continue
         name = _named(tag, folder, file.name)
-        yield Series("", name, points.values, Source(file.path, key=tag), points.steps, None, points.times)
+        steps, epochs = (None, points.steps) if _counts_epochs(tag, folder, file.name) else (points.steps, None)
+        if epoch_of and tag != counter and steps is not None and all(map(epoch_of.__contains__, steps)):
+            epochs, used = array("d", map(epoch_of.__getitem__, steps)), True
+        yield Series("", name, points.values, Source(file.path, key=tag), steps, epochs, points.times)
     if log.hparams or log.texts:
         yield from _settings(file, log)
     if damage.places or log.unreadable:
@@ -86,6 +102,7 @@ def _reason(file: File, log: Log, damage: Damage) -> str:
 
 def _named(tag: str, folder: str, file_name: str) -> str:
     """The name of a tag's series, with the split that the folder says where the tag says none."""
+    tag = tag.removeprefix(_RAY)
     # `add_scalars("loss", {"train": ...})` of PyTorch writes the tag `loss` into the folder `loss_train`.
     main = f"{tag.replace('/', '_')}_"
     if folder.startswith(main) and folder != main:
@@ -93,6 +110,25 @@ def _named(tag: str, folder: str, file_name: str) -> str:
         return f"{key}/{tag}" if split_of(key) else f"{tag}/{key}"
     split = _split_of_folder(folder, file_name)
     return tag if split is None or split_of(tag) else f"{split}/{tag}"
+
+
+def _counts_epochs(tag: str, folder: str, file_name: str) -> bool:
+    # `_log_epoch_metrics` of keras.callbacks.TensorBoard; `.v2` is what the writers of TensorFlow 2 end names with.
+    return tag.startswith("epoch_") and folder in ("train", "validation") and file_name.endswith(".v2")
+
+
+def _is_placeholder(tag: str, points: Points) -> bool:
+    # `TensorBoardLogger(default_hp_metric=True)` of Lightning
+    return tag == "hp_metric" and all(v == -1 for v in points.values)
+
+
+def _epochs_by_step(points: Points) -> dict[float, float]:
+    """The epoch at each step; empty where a step has two, as after a restart from an older checkpoint."""
+    if len(points.values) > MOST_EPOCHS:
+        return {}
+    found = dict(zip(points.steps, points.values, strict=True))
+    unambiguous = all(found[step] == epoch for step, epoch in zip(points.steps, points.values, strict=True))
+    return found if unambiguous else {}
 
 
 def _split_of_folder(folder: str, file_name: str) -> str | None:

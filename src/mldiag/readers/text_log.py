@@ -10,15 +10,17 @@ from mldiag.errors import ReadError
 from mldiag.files import Block, File
 from mldiag.readers import reader
 
-IN_BULK = 3 * 2**20
-"""Bytes from which on known templates are read with numpy. Its import costs a tenth of a second and the first block is
-learnt from line by line, so that the two ways meet at 2 MiB (`benchmarks/text_log.py`)."""
-
-LEARNT_FROM = 2**17
-"""Bytes of a long log that are read line by line at first, so that the rest can be read in bulk."""
+IN_BULK = 2 * 2**20
+"""Bytes from which on known templates are read with numpy. Its import costs a tenth of a second, so that the two ways
+meet between 1 and 2 MiB (`benchmarks/text_log.py`)."""
 
 _LOOKED_AT = 2**20
 """Bytes that are searched for a first row: dumps of a configuration or of compiled code can come before it."""
+_UNDATED = 2**17
+"""Bytes of them if no line has a date either, as those of loggers have."""
+_UNKNOWN = 1_500
+"""Kinds of lines with numbers but nothing of a log that may come before its first row. Dumps and notices before the
+first row of real logs are up to 800 kinds (246 runs); a book has more, and each costs a tenth of a millisecond."""
 _DOCUMENTS = re.compile(
     r"(readme|license|licence|notice|changelog|requirements|authors|contributing|todo)\b.*", re.IGNORECASE
 )
@@ -38,12 +40,13 @@ def _is_log(file: File) -> bool:
     learner = Learner()
     looked = 0
     try:
-        for block in file.blocks(2**17):
+        for block in file.blocks(2**14):
             learner.read(block)
             looked += len(block.data)
-            if Log(learner, file.path).accepted:
+            if learner.templates and Log(learner, file.path).accepted:
                 return True
-            if looked > _LOOKED_AT or not (learner.templates or learner.dated):
+            hopeless = looked >= _UNDATED and not (learner.templates or learner.dated)
+            if looked > _LOOKED_AT or learner.unknown > _UNKNOWN or hopeless:
                 break
     except ReadError:
         return False  # one endless line
@@ -62,9 +65,11 @@ def text_log(file: File) -> Iterator[Artifact]:
     `N/M` of an epoch or step gives the plan as a record.
 
     Colours, prefixes of loggers and the drawing of progress bars are no text; each state of a bar counts, but of one
-    that runs through an epoch by itself (Keras) only the last. A line is a row if it names a quantity that training
-    logs, beside an epoch or step or more than once; other quantities are taken along from such rows. What is logged in
-    two ways (per step and as a mean per epoch) is one series of the longer; of evaluations the summaries count.
+    that runs through an epoch by itself (Keras) only the last. Lines that were printed without their ends are cut where
+    their counter returns (`... 0.5step 15 / 4000 ...`). Dicts in dicts keep the names they stand in. A line is a row if
+    it names a quantity that training logs, beside an epoch or step or more than once; other quantities are taken along
+    from such rows. What is logged in two ways (per step and as a mean per epoch) is one series of the longer; of
+    evaluations the summaries count.
     Dumps of arguments and lines of `key: value` before the first row are records of settings. A last line without its
     end is taken unless a number may be cut.
     """
@@ -73,23 +78,26 @@ def text_log(file: File) -> Iterator[Artifact]:
     from mldiag.vocabulary import split_of
 
     learner = Learner()
-    take = learner.read
+    take, finish = learner.read, None
     if file.size >= IN_BULK:
         from mldiag.readers._text_bulk import BulkLearner
 
-        take = BulkLearner(learner).read
+        bulk = BulkLearner(learner)
+        take, finish = bulk.read, bulk.finish
     trouble: ReadError | None = None
     try:
-        for block in _blocks(file):
-            whole, _, last = block.data.rpartition(b"\n")
-            if last and not last.endswith(b"\r"):
+        for block in file.blocks():
+            if not block.data.endswith((b"\n", b"\r")):
                 # Only the file's last block can end without a line end.
+                whole, _, last = block.data.rpartition(b"\n")
                 take(Block(whole, block.line, block.ends))
                 learner.read_last(Block(last, block.line + block.ends, 0))
             else:
                 take(block)
     except ReadError as error:
         trouble = error
+    if finish is not None:
+        finish()
     log = Log(learner, file.path, split_of(file.name.rsplit(".", 1)[0]))
     yield from log.series()
     yield LogRows(Source(file.path), sum(len(rows.template.at) for rows in log.accepted))
@@ -98,15 +106,3 @@ def text_log(file: File) -> Iterator[Artifact]:
         raise ReadError(trouble.reason, line=trouble.line, partial=bool(log.accepted))
     if not log.accepted:
         raise ReadError("no line is a row of a training log")
-
-
-def _blocks(file: File) -> Iterator[Block]:
-    """The blocks of a file; of a long one with a short one at first."""
-    for block in file.blocks():
-        cut = block.data.find(b"\n", LEARNT_FROM) + 1
-        if block.line == 1 and cut and file.size >= IN_BULK:
-            ends = block.data.count(b"\n", 0, cut)
-            yield Block(block.data[:cut], 1, ends)
-            yield Block(block.data[cut:], 1 + ends, block.ends - ends)
-        else:
-            yield block

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
 
 from mldiag.artifacts import Artifact, Role, SettingValue
 from mldiag.errors import ReadError
 from mldiag.files import File
 from mldiag.readers import reader
 from mldiag.readers._settings import flattened, is_record
+from mldiag.toml import loads
+
+SIZE_LIMIT = 4 * 2**20
+"""Larger documents are data (manifests, lock files), not configurations."""
 
 # Configurations of tools, not of runs.
 _FOREIGN = frozenset({
@@ -21,18 +24,23 @@ _FOREIGN = frozenset({
 _TABLE = re.compile(r"\s*\[([^\[\]]+)\]\s*(?:#.*)?$")
 _ENTRY = re.compile(r"\s*([\w\-.\"' ]+?)\s*=\s*(.*?)\s*$")
 _LINE = re.compile(r"line (\d+)")
+# What most values are: to have each parsed would take longer than the rest of the reading.
+_PLAIN = re.compile(r"""([+-]?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|"[^"\\]*"(?!")|'[^']*'(?!'))\s*(?:#.*)?$""")
 
 
-@reader("*.toml", matches=lambda file: file.name.lower() not in _FOREIGN)
+def _is_config(file: File) -> bool:
+    return file.name.lower() not in _FOREIGN and file.size <= SIZE_LIMIT
+
+
+
+@reader("*.toml", matches=_is_config)
 def toml_config(file: File) -> Iterator[Artifact]:
     """Configurations in TOML. Tables join with dots; a value that stands on one line has its exact place."""
     try:
-        document = _loads(file.text.replace("\r\n", "\n"))
+        document = loads(file.text.replace("\r\n", "\n"))
     except ValueError as error:
         found = _LINE.search(str(error))
         raise ReadError(f"not valid TOML: {str(error).lower()}", line=int(found[1]) if found else None) from error
-    except RecursionError as error:
-        raise ReadError("TOML is nested too deeply to be read") from error
     spans = _places(file.text)
     record = is_record(file)
     for path, value in flattened(document):
@@ -57,24 +65,17 @@ def _places(text: str) -> dict[tuple[str, ...], tuple[int, int]]:
     return spans
 
 
-def _loads(text: str) -> dict[str, Any]:
-    """The document. Raises `ValueError` (`tomllib.TOMLDecodeError`) for what is no TOML."""
-    import tomllib
-
-    return tomllib.loads(text)
-
-
 def _keys(dotted: str) -> tuple[str, ...]:
     return tuple(k.strip().strip("\"'") for k in dotted.split("."))
 
 
 def _value(text: str) -> str | None:
     """The longest start of a line's rest that is one TOML value, without the comment behind it."""
+    if plain := _PLAIN.match(text):
+        return plain[1]
     ends = [len(text), *(m.start() for m in re.finditer(r"\s*#", text))]
     for end in ends:
-        try:
-            _loads(f"x = {text[:end]}")
-        except (ValueError, RecursionError):
+        if not _parses(text[:end]):
             continue
         # A comment behind the value parses too, so the value alone is the shortest that does.
         return min((text[:e] for e in ends if e <= end and _parses(text[:e])), key=len)
@@ -83,7 +84,7 @@ def _value(text: str) -> str | None:
 
 def _parses(text: str) -> bool:
     try:
-        _loads(f"x = {text}")
-    except (ValueError, RecursionError):
+        loads(f"x = {text}")
+    except ValueError:
         return False
     return True

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-from array import array
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from mldiag.artifacts import Artifact, Series
+from mldiag.artifacts import Artifact
 from mldiag.errors import ReadError
-from mldiag.files import LONG, File
+from mldiag.files import HEAD, LONG, File
 from mldiag.readers import reader
 from mldiag.readers._columns import Table, shortened
 from mldiag.readers._settings import recorded
@@ -38,21 +37,26 @@ def trainer_state(file: File) -> Iterator[Artifact]:
     """
     if _superseded(file):
         return
-    from mldiag.readers._trainer_history import History
-
-    document: Any = None
-    streamed = History(file)
-    if file.size <= LONG or not streamed.read():
+    history = _read_in_pieces(file) if file.size > LONG else None
+    if history is None:
         try:
             document = file.json
         except ReadError:
             # Of a cut file what is whole can be read where it was written with an indent, as the Trainer does.
-            if not (streamed.count or streamed.read()) or not len(streamed.table):
+            history = _read_in_pieces(file)
+            if history is None or not len(history.table):
                 raise
-    if document is None:
-        yield from _streamed(streamed, file)
+    if history is not None:
+        yield from _streamed(history, file)
     else:
         yield from _parsed(document, file)
+
+
+def _read_in_pieces(file: File) -> History | None:
+    from mldiag.readers._trainer_history import History
+
+    history = History(file)
+    return history if history.read() else None
 
 
 def _parsed(document: Any, file: File) -> Iterator[Artifact]:
@@ -64,8 +68,11 @@ def _parsed(document: Any, file: File) -> Iterator[Artifact]:
     table.add_all([entry for entry in entries if "train_runtime" not in entry])
     closing = next((entry for entry in reversed(entries) if "train_runtime" in entry), {})
     summary = {k: v for k, v in closing.items() if k not in ("step", "epoch")}
+    from mldiag.readers._key_lines import KeyLines
+
     for series in table.series():
-        yield replace(series, lines=_lines(file.text, series))
+        lines = KeyLines(file.text, series)
+        yield replace(series, lines=lines if file.size <= HEAD else lines.found())
     yield table.extent
     yield from _records(document, summary, file)
     if bad := len(history) - len(entries):
@@ -98,21 +105,6 @@ def _records(
         del kept["num_train_epochs"]
     for key, value in sorted({**kept, **summary}.items(), key=lambda item: -places.get(item[0], 0)):
         yield from recorded({key: value}, file, line=places.get(key))
-
-
-def _lines(text: str, series: Series) -> array[int] | None:
-    """The line of each value, where the key stands in the history as often as the series has values."""
-    needle = f'"{series.raw_name}":'
-    start = text.find('"log_history"')
-    if start < 0 or text.count(needle, start) != len(series):
-        return None
-    lines = array("q")
-    known, line, at = 0, 1, text.find(needle, start)
-    while at >= 0:
-        line += text.count("\n", known, at)
-        lines.append(line)
-        known, at = at, text.find(needle, at + 1)
-    return lines
 
 
 def _superseded(file: File) -> bool:

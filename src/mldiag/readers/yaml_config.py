@@ -98,12 +98,12 @@ def _settings(found: list[Entry], file: File) -> Iterator[SettingValue]:
     text, record, path = file.text, is_record(file), file.path
     for entry in found:
         if isinstance(entry.value, tuple) or not is_secret(entry.path[-1], entry.value):
-            name, start, end, begin = ".".join(entry.path), entry.start, entry.end, entry.begin
-            excerpt = text[begin : entry.finish]
+            name, start, end = ".".join(entry.path), entry.start, entry.end
             if start == end:
-                place = Source(path, entry.line, key=name, excerpt=excerpt)
+                place = Source(path, entry.number, key=name, excerpt=entry.line)
             else:
-                place = Source(path, entry.line, start - begin + 1, name, start, end, text[start:end], excerpt)
+                column = start - entry.begin + 1
+                place = Source(path, entry.number, column, name, start, end, text[start:end], entry.line)
             yield SettingValue(name, entry.value, Role.FILE, place, record=record)
 
 
@@ -132,7 +132,7 @@ class _Walk:
         self.record = record
         self._construct = SafeConstructor()
         self._seen: set[int] = set()
-        self._budget = VALUES_LIMIT
+        self._budget = self._merges = VALUES_LIMIT
 
     def is_complete(self, node: yaml.MappingNode) -> bool:
         """detectron2 dumps every setting there is, which a person does not write."""
@@ -221,6 +221,11 @@ class _Walk:
             if key.id == "scalar" and key.tag == "tag:yaml.org,2002:merge" and depth < MAX_DEPTH:
                 for part in value.value if value.id == "sequence" else [value]:
                     if part.id == "mapping":
+                        self._merges -= 1 + len(part.value)
+                        if self._merges < 0:
+                            raise ReadError(
+                                f"more than {VALUES_LIMIT:,} values are merged in by `<<`; aliases that repeat each other?"
+                            )
                         merged = {**self._pairs(part, depth + 1), **merged}
             elif key.id == "scalar":
                 own[key.value] = value

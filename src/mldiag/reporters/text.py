@@ -14,8 +14,11 @@ from mldiag.errors import OK
 from mldiag.findings import Evidence, Finding, Fix, Safety, Severity
 from mldiag.report import Node, Report, RunReport, Style, by_cause
 from mldiag.reporters import reporter
+from mldiag.secrets import masked
 from mldiag.terminal import Page, Part, Screen, columns_of, counted, number, padded, place
 
+MOST_SHOWN = 5_000
+"""Characters of a line before and behind a place that are looked at."""
 TAB = 4
 """Columns between tab stops in source lines."""
 FURTHER_PLACES = 2
@@ -176,8 +179,11 @@ def _frame(page: Page, source: Source, gutter: int, level: Severity, *, named: b
     lead = " " * 4
     if named:
         page.flow((place(source), "place"), first=lead)
-    cells = _cells(page, source.excerpt or "")
-    column = min((source.column or 1) - 1, len(cells))
+    line, column = source.excerpt or "", (source.column or 1) - 1
+    # A document on one line may have millions of characters, of which a hundred are shown.
+    first = max(0, column - MOST_SHOWN)
+    cells = _cells(page, masked(line[first : column + MOST_SHOWN]))
+    column = min(column - first, len(cells))
     length = max(len((source.text or "").partition("\n")[0]), 1)
     room = page.width - len(lead) - gutter - 3
     shown, caret, carets = _window(page, cells, column, column + length, room)

@@ -1,0 +1,53 @@
+"""The lines of values in a JSON document, found when they are asked for, which is seldom."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+
+from mldiag.artifacts import Series
+
+
+class KeyLines(Sequence[int]):
+    """The line of each value of a series of a trainer's state.
+
+    They are known where the key stands in the history as often as the series has values; else the series' own line
+    stands for each.
+    """
+
+    def __init__(self, text: str, series: Series) -> None:
+        self._text = text
+        self._series = series
+
+    def __len__(self) -> int:
+        return len(self._series)
+
+    def __getitem__(self, index: int) -> int:  # type: ignore[override]
+        return self._lines[index]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._lines)
+
+    def found(self) -> array[int] | None:
+        """The lines; None where they are not known."""
+        text = self._text
+        needle = f'"{self._series.raw_name}":'
+        start = text.find('"log_history"')
+        if start < 0 or text.count(needle, start) != len(self._series):
+            return None
+        lines = array("q")
+        known, line, at = 0, 1, text.find(needle, start)
+        while at >= 0:
+            line += text.count("\n", known, at)
+            lines.append(line)
+            known, at = at, text.find(needle, at + 1)
+        return lines
+
+    @cached_property
+    def _lines(self) -> Sequence[int]:
+        found = self.found()
+        if found is None:
+            line = self._series.source.line
+            found = array("q", [line or 0]) * len(self)
+        return found
