@@ -32,9 +32,13 @@ RUN = {
     "p.parse_args()\n",
     "train.log": f"Namespace(lr=0.1, api_key='{HIDDEN}')\nWANDB_API_KEY: {HIDDEN}\n"
     + "".join(f"step {n} loss {4 / n:.3f}\n" for n in range(1, 20)),
-    "metrics.jsonl": '{"step": 1, "loss": 2.0}\n{"step": 2, "loss": 1.0}\n{"token": "' + HIDDEN + '\n',
+    "metrics.jsonl": '{"step": 1, "loss": 2.0}\n{"step": 2, "loss": 1.0}\n{"token": "' + HIDDEN + "\n",
     "wandb/run-20240101_000000-abc/files/wandb-metadata.json": json.dumps(
-        {"args": ["--lr", "0.1", "--api_key", HIDDEN], "program": "train.py", "git": {"remote": f"https://u:{HIDDEN}@h"}}
+        {
+            "args": ["--lr", "0.1", "--api_key", HIDDEN],
+            "program": "train.py",
+            "git": {"remote": f"https://u:{HIDDEN}@h"},
+        }
     ),
     "mlruns/0/r/meta.yaml": "artifact_uri: x\nrun_id: r\n",
     "mlruns/0/r/params/api_key": HIDDEN,

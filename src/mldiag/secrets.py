@@ -7,14 +7,14 @@ from functools import cache, lru_cache
 
 from mldiag.vocabulary import normalized
 
-# How services write their tokens: OpenAI and Anthropic, GitHub, GitLab, Hugging Face, AWS, Google, Slack, JSON web tokens.
-_TOKEN = (
+# How services write tokens: OpenAI and Anthropic, GitHub, GitLab, Hugging Face, AWS, Google, Slack, JSON web tokens.
+_WRITTEN = (
     r"(?<![\w-])(?:sk-[\w-]{20,}|gh[pousr]_\w{30,}|github_pat_\w{30,}|glpat-[\w-]{20,}|hf_[A-Za-z0-9]{30,}"
     r"|(?:AKIA|ASIA)[0-9A-Z]{16}|AIza[\w-]{35}|xox[abeoprs]-[\w-]{10,}|eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]*)"
 )
 _FLAG = re.compile(r"""["']--?([A-Za-z][\w.-]*+)["']""")
 _NEAR = 200
-_PASSWORD_IN_URL = r"(?<!\w)\w++://[^\s/:@]*+:([^\s/@]++)@"
+_IN_ADDRESS = r"(?<!\w)\w++://[^\s/:@]*+:([^\s/@]++)@"
 
 
 @cache
@@ -37,7 +37,7 @@ def _names() -> tuple[re.Pattern[str], ...]:
 
 @cache
 def _values() -> re.Pattern[str]:
-    return re.compile(f"{_TOKEN}|{_PASSWORD_IN_URL}")
+    return re.compile(f"{_WRITTEN}|{_IN_ADDRESS}")
 
 
 @cache

@@ -10,9 +10,12 @@ from typing import Any
 from msgspec.structs import replace
 
 from mldiag.artifacts import Series
-from mldiag.readers._text_arrays import picked
+from mldiag.readers._text_arrays import different, picked
 from mldiag.readers._text_reading import Slot
 from mldiag.readers._text_templates import Template
+
+_SPEEDS = ("it/s", "s/it")
+"""What tqdm draws on every state of its bars."""
 
 
 def is_postfix(template: Template, slot: Slot) -> bool:
@@ -20,8 +23,21 @@ def is_postfix(template: Template, slot: Slot) -> bool:
     if slot.kind != "metric" or not any(s.known == 2 and s.split in (None, "train") for s in template.metrics):
         return False
     before = "".join(template.literals[: slot.index + 1])
-    speed = max(before.rfind("it/s"), before.rfind("s/it"))
+    speed = max(map(before.rfind, _SPEEDS))
     return speed >= 0 and "]" not in before[speed:]
+
+
+def begun(template: Template, pair: Slot) -> array[int] | None:
+    """The states of a bar with scores of evaluations at which something was counted; None where all are.
+
+    Such a bar that is empty shows the numbers of the one before, and Lightning's under the epoch before. Without scores
+    the first batch can be told before it is counted, as `set_postfix` in a loop over tqdm does.
+    """
+    counted = template.column(pair.index)
+    scored = any(s.split not in (None, "train") and is_postfix(template, s) for s in template.metrics)
+    if not scored or 0 not in different(counted):
+        return None
+    return array("q", (i for i, count in enumerate(counted) if count))
 
 
 def measured(series: Series, places: Sequence[tuple[Template, Slot]], *, held_out: bool) -> Series:

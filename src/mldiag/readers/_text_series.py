@@ -26,7 +26,7 @@ from mldiag.readers._text_arrays import (
     shares,
     varies,
 )
-from mldiag.readers._text_bars import measured
+from mldiag.readers._text_bars import begun, measured
 from mldiag.readers._text_headers import WORD
 from mldiag.readers._text_labels import scale
 from mldiag.readers._text_places import HELD, HELD_OUT, SPLITS, Rows, first_slot, missing, placed
@@ -200,7 +200,7 @@ def _is_measured(template: Template, slot: Slot) -> bool:
 
 
 def _finished(accepted: list[Rows]) -> list[Rows]:
-    """Without the states of Keras' bars that are not full, unless none was ever full."""
+    """Without the states of Keras' bars that are not full, unless none was ever full, and of tqdm's that are empty."""
     ended: set[str] = set()
     for rows in accepted:
         pair = first_slot(rows.template, "pair")
@@ -212,6 +212,10 @@ def _finished(accepted: list[Rows]) -> list[Rows]:
     for rows in accepted:
         if rows.kept is not None and not ended & {normalized(s.label) for s in rows.template.metrics}:
             rows.kept = None
+    for rows in accepted:
+        pair = first_slot(rows.template, "pair")
+        if rows.kept is None and pair is not None:
+            rows.kept = begun(rows.template, pair)
     return [r for r in accepted if r.kept is None or r.kept]
 
 

@@ -32,7 +32,6 @@ def _is_config(file: File) -> bool:
     return file.name.lower() not in _FOREIGN and file.size <= SIZE_LIMIT
 
 
-
 @reader("*.toml", matches=_is_config)
 def toml_config(file: File) -> Iterator[Artifact]:
     """Configurations in TOML. Tables join with dots; a value that stands on one line has its exact place."""

@@ -224,7 +224,7 @@ class _Walk:
                         self._merges -= 1 + len(part.value)
                         if self._merges < 0:
                             raise ReadError(
-                                f"more than {VALUES_LIMIT:,} values are merged in by `<<`; aliases that repeat each other?"
+                                f"`<<` merges in more than {VALUES_LIMIT:,} values; aliases that repeat each other?"
                             )
                         merged = {**self._pairs(part, depth + 1), **merged}
             elif key.id == "scalar":
