@@ -40,9 +40,9 @@ def reading_page(readers: list[Reader]) -> str:
         "Several readers may take files of one name; of those that recognise the content, the one of highest priority "
         "reads. "
         "`mldiag inspect PATH` says which reader took which file, what it found, and what could not be read and why. "
-        "Text is UTF-8, UTF-16, UTF-32, GB18030 or Latin-1, told by its mark or its bytes. Logs of lines are read block by "
-        "block, whatever their length; a document that has to be read as a whole is refused above 128 MiB, a line above "
-        "16 MiB.\n"
+        "Text is UTF-8, UTF-16, UTF-32, GB18030 or Latin-1, told by its mark or its bytes. Logs of lines are read block "
+        "by block, whatever their length; a document that has to be read as a whole is refused above 128 MiB, a line "
+        "above 16 MiB.\n"
     ]
     for reader in readers:
         names = ", ".join(f"`{p}`" for p in reader.patterns)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -175,6 +174,8 @@ def _said(worst: _Judged) -> str:
     lo = worst.loop
     period = _items(worst)[lo.start : lo.start + lo.period]
     text = period if isinstance(period, str) else " ".join(period)
+    import json
+
     return json.dumps(text if len(text) <= 40 else text[:39] + "…", ensure_ascii=False)
 
 

@@ -13,7 +13,6 @@ names. A tracking database gives a run for each that is in it.
 from __future__ import annotations
 
 import os
-import re
 import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from mldiag.errors import MldiagError, os_reason
+from mldiag.patterns import lazily
 from mldiag.scan import Scan, Tree
 
 SCRIPTS = (".sh", ".bash", ".slurm", ".sbatch")
@@ -42,27 +42,27 @@ SHELVES = frozenset({
 
 _SPLITS = frozenset({"train", "val", "valid", "validation", "test", "eval", "dev", "learn"})
 """Keras' TensorBoard callback writes `train` beside `validation`, CatBoost `learn` beside `test`."""
-_STAGE = re.compile(r"(checkpoint|epoch|step)[-_].*|(ckpt|iter|global_?step|epoch|step)[-_=]?\d.*")
+_STAGE = lazily(r"(checkpoint|epoch|step)[-_].*|(ckpt|iter|global_?step|epoch|step)[-_=]?\d.*")
 """`checkpoint-500` of Hugging Face, `epoch_3`, `global_step100` of DeepSpeed: a stage of the run above."""
-_NUMBERED = re.compile(r"(run|trial|exp|experiment|version|fold|seed|task|job)[-_]?\d+(\D.*)?")
+_NUMBERED = lazily(r"(run|trial|exp|experiment|version|fold|seed|task|job)[-_]?\d+(\D.*)?")
 """Lightning's `version_3`, YOLOv5's `exp2`, `run_07` of a sweep: a run, even where its log has an unusual name."""
-_SESSION = re.compile(r"[A-Z][a-z]{2}\d{2}_\d{2}-\d{2}-\d{2}_.+")
+_SESSION = lazily(r"[A-Z][a-z]{2}\d{2}_\d{2}-\d{2}-\d{2}_.+")
 """`Dec30_14-32-19_host`: where PyTorch's `SummaryWriter` writes unless it is told; Hugging Face's Trainer, below `runs`
 of its output folder, for each launch."""
-_WANDB_RUN = re.compile(r"(?:offline-)?run-\d{8}_\d{6}-\w+")
+_WANDB_RUN = lazily(r"(?:offline-)?run-\d{8}_\d{6}-\w+")
 
 _SOURCES = (".py", ".pyw")
 _CONFIGS = (".yaml", ".yml", ".toml", ".ini", ".cfg", *SCRIPTS, *_SOURCES)
 _LOG_FOLDERS = frozenset({"log", "logs", "metrics", "history", "results", "output", "outputs", "tensorboard", "tb"})
 _LOG_ENDINGS = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".log", ".txt")
-_LOG = re.compile(
+_LOG = lazily(
     r".*\.(?:jsonl|ndjson|wandb|log)|trainer_state\.json|.*history.*\.(?:json|csv)|.*metrics.*\.(?:csv|json)"
     r"|.*log.*\.(?:json|csv|tsv)|(?:results|progress|monitor).*\.csv|(?:log|training).*\.txt|.*tfevents.*|result\.json"
 )
 """Names of logs: two folders with one each, or with a launch script, are two runs. A reader decides what a file is."""
-_WRITER = re.compile(r".*tfevents\.\d+\.(.+\.\d+)\.\d+(?:\.v2)?")
+_WRITER = lazily(r".*tfevents\.\d+\.(.+\.\d+)\.\d+(?:\.v2)?")
 """The host and process in the name of an event file."""
-_WANDB_LOG = re.compile(r"debug(-internal|-core)?\.log")
+_WANDB_LOG = lazily(r"debug(-internal|-core)?\.log")
 
 
 class Root(Struct, frozen=True):

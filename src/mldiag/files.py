@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import codecs
 import io
-import json
 import os
-import re
 import stat
 import sys
 from bisect import bisect_right
@@ -19,6 +17,7 @@ import msgspec
 
 from mldiag.artifacts import Source
 from mldiag.errors import ReadError, os_reason
+from mldiag.patterns import lazily
 
 DOCUMENT_LIMIT = 128 * 2**20
 """Largest file, in bytes, that is read as one document. The largest `trainer_state.json` of the measured peers' test
@@ -47,15 +46,15 @@ _BOMS = (
 )
 _MARKS = {"utf-8-sig": 3, "utf-16": 2, "utf-32": 4}
 _MARKLESS = {"utf-8-sig": "utf-8", "utf-16": "utf-16-le", "utf-32": "utf-32-le"}
-_NOT_ASCII = re.compile("[^\\0-\\x7f]")
+_NOT_ASCII = lazily("[^\\0-\\x7f]")
 _HIGH_BYTES = bytes(range(0x80, 0x100))
-_CHINESE_WORD = re.compile(rb"[\x80-\xff]{4,}")
+_CHINESE_WORD = lazily(rb"[\x80-\xff]{4,}")
 # Texts' lengths that may be passed over line by line before the starts of all lines are kept: that costs about five
 # passes over the text, and most files are asked for a few places only.
 _PASSES = 8
 # What no text has: control characters but white space, backspace, bell and escape (progress bars, colours), and 0xff,
 # which is filling in binary data and in Latin-1 a letter that hardly any word has.
-_BINARY = re.compile(rb"[\x00-\x06\x0e-\x1a\x1c-\x1f\xff]")
+_BINARY = lazily(rb"[\x00-\x06\x0e-\x1a\x1c-\x1f\xff]")
 
 
 class Block(NamedTuple):
@@ -275,6 +274,8 @@ class File:
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             text = self.text
         try:
+            import json
+
             return json.loads(text)
         except RecursionError as error:
             raise ReadError("JSON is nested too deeply to be read") from error

@@ -23,6 +23,7 @@ from msgspec.structs import replace
 
 from mldiag.artifacts import Disagreement, Series, Source
 from mldiag.facts.curves import is_bounded_score
+from mldiag.patterns import lazily
 from mldiag.stats import LONG
 from mldiag.vocabulary import normalized, series_name, unit_of
 
@@ -41,11 +42,11 @@ MAX_COMPARED = 20_000
 """Points of a series that are compared with another; of a longer one, as many spread evenly over it."""
 
 _SAMPLE = 200
-_WRITTEN = re.compile(r"(\d*)\.?(\d*)(?:e([+-]\d+))?")
+_WRITTEN = lazily(r"(\d*)\.?(\d*)(?:e([+-]\d+))?")
 # A session is told by a time in the name: a date, a Unix time, `Dec30_14-32-19`. `fold1`, `rank0`, `0.monitor.csv` are
 # no sessions.
-_TIME = re.compile(r"\d{6,}(?:\.\d+)?|\d{4}([-_.T:])\d{1,2}(?:[-_.T:]\d{1,2})+|[A-Z][a-z]{2}\d{2}_\d{2}-\d{2}-\d{2}")
-_NUMBER = re.compile(r"\d+")
+_TIME = lazily(r"\d{6,}(?:\.\d+)?|\d{4}([-_.T:])\d{1,2}(?:[-_.T:]\d{1,2})+|[A-Z][a-z]{2}\d{2}_\d{2}-\d{2}-\d{2}")
+_NUMBER = lazily(r"\d+")
 # What a log says of the machine is measured anew, or averaged otherwise, by each that writes it.
 _MEASURED_APART = frozenset({"time", "times", "seconds", "sec", "eta", "memory", "mem", "speed", "fps", "throughput",
                              "s", "ms"})  # fmt: skip

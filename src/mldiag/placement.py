@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os.path
-import re
 import stat
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -11,8 +10,9 @@ from pathlib import Path
 from mldiag.errors import FixError
 from mldiag.fixes import Change
 from mldiag.journal import Write, written
+from mldiag.patterns import lazily
 
-_SUFFIX = re.compile(r"[\w.+-]+")
+_SUFFIX = lazily(r"[\w.+-]+")
 
 
 def check_unchanged(changes: Iterable[Change]) -> None:

@@ -13,11 +13,12 @@ from typing import Any
 from msgspec import Struct
 
 from mldiag.findings import Finding, Safety, Severity
+from mldiag.patterns import lazily
 
 Check = Callable[..., Iterable[Finding]]
 _MARK = "__mldiag_rule__"
 _SAFETIES = {"safe": Safety.SAFE, "unsafe": Safety.UNSAFE, "shown": Safety.SHOW}
-_CODE = re.compile(r"[A-Z]{3}\d{3}")
+_CODE = lazily(r"[A-Z]{3}\d{3}")
 
 
 class Input(Struct, frozen=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from functools import cache, lru_cache
 
+from mldiag.patterns import lazily
 from mldiag.vocabulary import normalized
 
 # How services write tokens: OpenAI and Anthropic, GitHub, GitLab, Hugging Face, AWS, Google, Slack, JSON web tokens.
@@ -12,7 +13,7 @@ _WRITTEN = (
     r"(?<![\w-])(?:sk-[\w-]{20,}|gh[pousr]_\w{30,}|github_pat_\w{30,}|glpat-[\w-]{20,}|hf_[A-Za-z0-9]{30,}"
     r"|(?:AKIA|ASIA)[0-9A-Z]{16}|AIza[\w-]{35}|xox[abeoprs]-[\w-]{10,}|eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]*)"
 )
-_FLAG = re.compile(r"""["']--?([A-Za-z][\w.-]*+)["']""")
+_FLAG = lazily(r"""["']--?([A-Za-z][\w.-]*+)["']""")
 _NEAR = 200
 _IN_ADDRESS = r"(?<!\w)\w++://[^\s/:@]*+:([^\s/@]++)@"
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_left, bisect_right
 from functools import cached_property
 
 from mldiag.artifacts import Source
 from mldiag.files import File
+from mldiag.patterns import lazily
 
-_INNER_BYTE = re.compile(rb"[\x80-\xbf]")
+_INNER_BYTE = lazily(rb"[\x80-\xbf]")
 
 
 class Spans:

@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from functools import cache, lru_cache
 
 from mldiag import words as w
+from mldiag.patterns import lazily
 from mldiag.units import is_unit
 
-_SEPARATORS = re.compile(r"[\s./\-]+")
-CAMEL = re.compile(r"(?<=[a-z]{2})(?=[A-Z][a-z]{2})")
-_BRACKETED = re.compile(r"\s*[(\[]([^()\[\]]*)[)\]]\s*$")
-_ELIDED = re.compile(r"\b[dl]['’]|['’]s\b", re.IGNORECASE)
+_SEPARATORS = lazily(r"[\s./\-]+")
+CAMEL = lazily(r"(?<=[a-z]{2})(?=[A-Z][a-z]{2})")
+_BRACKETED = lazily(r"\s*[(\[]([^()\[\]]*)[)\]]\s*$")
+_ELIDED = lazily(r"\b[dl]['’]|['’]s\b", re.IGNORECASE)
 
 # What stands behind a task in Ultralytics' names: boxes, masks, poses.
 _TASKS = {"b": "", "m": "mask", "p": "pose"}

@@ -8,7 +8,6 @@ A comment that silenced nothing is told too: what it once excused is repaired, o
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from itertools import takewhile
 
@@ -18,12 +17,13 @@ from mldiag.artifacts import Source
 from mldiag.errors import ReadError, nearest
 from mldiag.files import File
 from mldiag.findings import Finding
+from mldiag.patterns import lazily
 from mldiag.rules import Rule
 
 COMMENTED = (".sh", ".bash", ".slurm", ".sbatch", ".py", ".pyw", ".yaml", ".yml", ".toml", ".ini", ".cfg")
 """Endings of formats in which `#` begins a comment; a log or JSON document that holds such words silences nothing."""
 
-_COMMENT = re.compile(r"#\s*mldiag:\s*ignore\[([^\]]*)\]")
+_COMMENT = lazily(r"#\s*mldiag:\s*ignore\[([^\]]*)\]")
 
 
 class Suppression(Struct, frozen=True):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
+from mldiag.patterns import lazily
 
-_BRACKETED = re.compile(r"[(\[]([^()\[\]]*)[)\]]\s*$")
-_WORD = re.compile(r"[^\s./\-_]+")
+_BRACKETED = lazily(r"[(\[]([^()\[\]]*)[)\]]\s*$")
+_WORD = lazily(r"[^\s./\-_]+")
 
 _UNITS = {
     "%": "percent", "percent": "percent", "pct": "percent", "percentage": "percent", "perc": "percent",

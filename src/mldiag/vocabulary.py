@@ -16,6 +16,7 @@ from functools import cache, lru_cache
 from msgspec import Struct, field
 
 from mldiag import words as w
+from mldiag.patterns import lazily
 from mldiag.spelling import CAMEL, PLAIN_SPLITS, by_spelling, core_quantities, normalized as normalized, words_of
 from mldiag.units import unit_of as unit_of
 
@@ -23,7 +24,7 @@ SETTINGS = w.SETTINGS
 
 # What is left of a name after one reading may be known in the next: `epoch/ep_rew_mean`.
 _ROUNDS = 4
-_AP = re.compile(r"m?ap\w*|pq|sq|rq|m?iou|fwiou|ar\d*|[map]?acc|.*iou.*")
+_AP = lazily(r"m?ap\w*|pq|sq|rq|m?iou|fwiou|ar\d*|[map]?acc|.*iou.*")
 
 
 @cache

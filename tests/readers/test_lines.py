@@ -47,5 +47,4 @@ def test_where_a_document_is_one_line_the_place_is_that_of_the_series(tmp_path: 
 def test_a_key_that_stands_elsewhere_too_makes_the_lines_unknown_not_wrong(tmp_path: Path) -> None:
     document = {"log_history": HISTORY, "trial_params": {"loss": "mse"}}
     found = run_of(tmp_path, "trainer_state.json", json.dumps(document, indent=2)).metrics.by_name["train/loss"]
-    assert found.lines is None
-    assert found.at(-1) == found.source
+    assert [found.at(0), found.at(-1)] == [found.source, found.source]

@@ -8,9 +8,10 @@ from decimal import Decimal
 
 from mldiag.artifacts import Source
 from mldiag.findings import Edit
+from mldiag.patterns import lazily
 
-_INTEGER = re.compile(r"[-+]?[\d_]+")
-_SCIENTIFIC = re.compile(r"[-+]?(\d+(?:\.\d*)?|\.\d+)([eE])([-+]?)(\d+)")
+_INTEGER = lazily(r"[-+]?[\d_]+")
+_SCIENTIFIC = lazily(r"[-+]?(\d+(?:\.\d*)?|\.\d+)([eE])([-+]?)(\d+)")
 _PLAIN_LIMIT = 12  # characters of a decimal fraction that people still write out (0.0000001234)
 
 

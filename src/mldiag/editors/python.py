@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-import re
 
 from mldiag.artifacts import Scalar, Source
 from mldiag.editors import layout
 from mldiag.findings import Edit
+from mldiag.patterns import lazily
 
-_TAIL = re.compile(r"([)\]},;]*)( {2,})(?=#|\\\s*$)")
-_STRING = re.compile(r"[A-Za-z]{0,2}(['\"])")
+_TAIL = lazily(r"([)\]},;]*)( {2,})(?=#|\\\s*$)")
+_STRING = lazily(r"[A-Za-z]{0,2}(['\"])")
 
 
 def replaced(source: Source, value: Scalar) -> Edit:

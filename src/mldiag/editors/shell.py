@@ -7,11 +7,12 @@ import re
 from mldiag.artifacts import Launch, Scalar, Source
 from mldiag.editors import layout
 from mldiag.findings import Edit
+from mldiag.patterns import lazily
 
-_TAIL = re.compile(r"([\"']?)( {2,})(?=\\\s*$|#)")
-_SAFE = re.compile(r"[\w@%+=:,./-]+", re.ASCII)
-_CONTINUED = re.compile(r"\\(\r?\n)([ \t]*)")
-_FLAG = re.compile(r"(?<=\s)-{1,2}[A-Za-z][\w-]*(=?)")
+_TAIL = lazily(r"([\"']?)( {2,})(?=\\\s*$|#)")
+_SAFE = lazily(r"[\w@%+=:,./-]+", re.ASCII)
+_CONTINUED = lazily(r"\\(\r?\n)([ \t]*)")
+_FLAG = lazily(r"(?<=\s)-{1,2}[A-Za-z][\w-]*(=?)")
 
 
 def replaced(source: Source, value: Scalar) -> Edit:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from array import array
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -13,17 +12,18 @@ from msgspec import Struct, field
 from mldiag.artifacts import Metrics, Series, Source
 from mldiag.errors import NotApplicable
 from mldiag.facts import fact
+from mldiag.patterns import lazily
 from mldiag.stats import LONG, head_level, noise, tail_level
 
 # Preference tuning logs the rewards of chosen and rejected answers beside a loss that does measure progress.
-_REWARD = re.compile(
+_REWARD = lazily(
     r"(?:^|[/_])(?:rewards?(?!_(?:chosen|rejected|margin|accurac))|returns?|rew|eprewmean|episodereward|epreturn)(?:$|[/_])|/loss/(?:value|policy)$"
 )
-_ADVERSARY = re.compile(
+_ADVERSARY = lazily(
     r"(?:^|[/_])(?:disc|discriminator|generator|gen_loss|adversarial|adv|gan)(?:$|[/_])|/loss/[gd](?:$|_)"
 )
 
-_BOUNDED = re.compile(
+_BOUNDED = lazily(
     r"acc\d?|accuracy|top_?\d|f1|f_?score|f_?beta|auc|auroc|auprc|average_precision|precision|recall|dice|iou|miou|map(_?\d+)?"
     r"|ap(_?\d+)?|r2|exact_match|mcc|kappa|sensitivity|specificity|ndcg|hit_rate|mrr|pck|cosine"
 )

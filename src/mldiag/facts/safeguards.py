@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 
 from msgspec import Struct
@@ -12,6 +11,7 @@ from mldiag.errors import NotApplicable
 from mldiag.facts import fact
 from mldiag.facts.early_stopping import EARLY_STOPPING_CALLS
 from mldiag.facts.training_source import TrainingSource
+from mldiag.patterns import lazily
 
 MIN_POINTS = 10
 """Logged training points from which on a run without any evaluation was not evaluated, rather than cut early."""
@@ -22,7 +22,7 @@ _ENVIRONMENTS = frozenset({
 })  # fmt: skip
 _ADVERSARIES = ("discriminator", "netd")
 
-_EVALUATED = re.compile(r"val|eval|test|dev")
+_EVALUATED = lazily(r"val|eval|test|dev")
 
 
 class Safeguard(Struct, frozen=True):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterable, Iterator
 
 from mldiag.artifacts import Build, Option
+from mldiag.patterns import lazily
 from mldiag.pysource.module import Module, Scope
 from mldiag.pysource.options import keyword
 from mldiag.pysource.values import Tracer
@@ -16,7 +16,7 @@ _CANDIDATE_LIMIT = 200  # tables of one file; real models have a handful
 _EMBEDDINGS = frozenset({"Embedding", "Embed"})
 _ROWS = ("num_embeddings", "input_dim")
 _WIDTHS = ("embedding_dim", "output_dim", "features")
-_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+_WORDS = lazily(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
 _POSITION = frozenset({
     "pos", "position", "positions", "positional", "wpe", "posemb", "posembed", "posenc", "posembedding",

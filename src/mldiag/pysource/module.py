@@ -12,12 +12,13 @@ from msgspec import Struct, field
 from mldiag.artifacts import Source
 from mldiag.errors import ReadError
 from mldiag.files import File
+from mldiag.patterns import lazily
 from mldiag.spans import Spans
 
 SIZE_LIMIT = 2 * 2**20
 """Largest source in bytes; larger ones are generated data, and their syntax tree takes a gigabyte."""
 
-_LINE_END = re.compile(rb"\r\n|\r|\n")
+_LINE_END = lazily(rb"\r\n|\r|\n")
 _DOTTED_LIMIT = 200  # characters of a dotted name; longer ones are chains of calls
 _BRANCHES = (ast.If, ast.For, ast.AsyncFor, ast.While, ast.Try, ast.TryStar, ast.Match)
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)

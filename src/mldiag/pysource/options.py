@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterator
 
 from msgspec import Struct
 
 from mldiag.artifacts import Option, Origin, Role, SettingValue, Source
+from mldiag.patterns import lazily
 from mldiag.pysource.literals import NOT_LITERAL, Literal, converted, folded
 from mldiag.pysource.module import Binding, Function, Module, Scope
 
-_CONSTANT = re.compile(r"_?[A-Z][A-Z0-9_]*")
+_CONSTANT = lazily(r"_?[A-Z][A-Z0-9_]*")
 _NESTED_LIMIT = 6  # levels of `dict(...)` in a configuration file
 _MINOR = (ast.Import, ast.ImportFrom, ast.Pass)
 _SWITCHES = frozenset({"store_true", "store_false", "store_const", "append_const", "count", "BooleanOptionalAction"})

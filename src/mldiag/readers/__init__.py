@@ -14,16 +14,17 @@ from msgspec import Struct
 
 from mldiag.artifacts import Artifact
 from mldiag.files import File
+from mldiag.patterns import lazily
 
 Read = Callable[[File], Iterator[Artifact]]
 Matches = Callable[[File], bool]
 Members = Callable[[File], Iterable[str]]
 _MARK = "__mldiag_reader__"
 
-_LEFT_BY_RUNS = re.compile(
+_LEFT_BY_RUNS = lazily(
     r"tfevents|\.(?:wandb|pth?|ckpt|safetensors|bin|h5|hdf5|keras|np[yz]|pkl|onnx|gguf|msgpack|db|out|err|ini|env)$"
 )
-_LITERAL = re.compile(r"[^*?\[\]]*")
+_LITERAL = lazily(r"[^*?\[\]]*")
 _NAMES_KEPT = 4096
 _FEW = 200
 

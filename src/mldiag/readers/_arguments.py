@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from mldiag.artifacts import Role, SettingValue
 from mldiag.errors import ReadError
 from mldiag.files import File
+from mldiag.patterns import lazily
 from mldiag.readers._columns import shortened
 from mldiag.readers._literals import literal
 from mldiag.readers._settings import Value, flattened, is_secret
@@ -18,13 +19,13 @@ SIZE_LIMIT = 2**18
 FITTING = 0.8
 """Share of the lines that must be of one style."""
 
-_FLAG = re.compile(r"--?([A-Za-z][\w.\-]*)(?:(=|\s+)(.*?))?\s*$")
-_PAIR = re.compile(
+_FLAG = lazily(r"--?([A-Za-z][\w.\-]*)(?:(=|\s+)(.*?))?\s*$")
+_PAIR = lazily(
     r"\s*([A-Za-z_][\w.\-/ ]{0,60}?)\s*(?::=|[:=])\s+?(.*?)\s*$|\s*([A-Za-z_][\w.\-/]{0,60})\s*[:=](\S.*?)?\s*$"
 )
-_DEFAULT = re.compile(r"\s*\[default:.*\]\s*$")
-_RULER = re.compile(r"\s*[-=*#]{3,}.*")
-_NAMESPACE = re.compile(r"\s*(?:args\s*[:=]\s*)?(?:Namespace|[A-Z]\w*(?:Args|Arguments|Config))\((.*)\)\s*", re.DOTALL)
+_DEFAULT = lazily(r"\s*\[default:.*\]\s*$")
+_RULER = lazily(r"\s*[-=*#]{3,}.*")
+_NAMESPACE = lazily(r"\s*(?:args\s*[:=]\s*)?(?:Namespace|[A-Z]\w*(?:Args|Arguments|Config))\((.*)\)\s*", re.DOTALL)
 
 
 def style(file: File) -> str | None:

@@ -8,14 +8,15 @@ from typing import Any
 
 from mldiag.artifacts import Role, SettingValue
 from mldiag.files import File
+from mldiag.patterns import lazily
 from mldiag.readers._literals import literal
 from mldiag.readers._settings import MAX_LIST, Value, is_record, is_secret
 
-_SECTION = re.compile(r"\s*\[([^\]]*)\]\s*(?:[#;].*)?$")
-_ENTRY = re.compile(r"([^\s=:#;\[][^=:]*?)\s*[=:]\s*(.*?)\s*$")
-_COMMENT = re.compile(r"\s+[#;].*$")
-_QUOTED = re.compile(r"""((["']).*?\2)\s*(?:[#;].*)?$""")
-_VARIABLE = re.compile(r"\s*(?:export\s+)?([A-Za-z_][\w.\-]*)\s*=[ \t]*")
+_SECTION = lazily(r"\s*\[([^\]]*)\]\s*(?:[#;].*)?$")
+_ENTRY = lazily(r"([^\s=:#;\[][^=:]*?)\s*[=:]\s*(.*?)\s*$")
+_COMMENT = lazily(r"\s+[#;].*$")
+_QUOTED = lazily(r"""((["']).*?\2)\s*(?:[#;].*)?$""")
+_VARIABLE = lazily(r"\s*(?:export\s+)?([A-Za-z_][\w.\-]*)\s*=[ \t]*")
 # Sections of a darknet network, which describe layers.
 _LAYERS = frozenset({"convolutional", "maxpool", "route", "shortcut", "yolo", "region", "connected", "softmax"})
 _NETWORK = frozenset({"net", "network"})

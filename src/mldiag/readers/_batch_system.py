@@ -8,17 +8,18 @@ from collections.abc import Iterator, Sequence
 from msgspec import Struct
 
 from mldiag.artifacts import Role, Scalar, SettingValue
+from mldiag.patterns import lazily
 from mldiag.readers._literals import literal
 from mldiag.spans import Spans
 
-_DIRECTIVE = re.compile(rb"^#(SBATCH|PBS|\$|BSUB|COBALT|OAR)[ \t]+(\S[^\r\n]*)", re.MULTILINE)
+_DIRECTIVE = lazily(rb"^#(SBATCH|PBS|\$|BSUB|COBALT|OAR)[ \t]+(\S[^\r\n]*)", re.MULTILINE)
 _SYSTEMS = {"SBATCH": "slurm", "PBS": "pbs", "$": "sge", "BSUB": "lsf", "COBALT": "cobalt", "OAR": "oar"}
-_WORD = re.compile(rb"(?P<flag>--?[A-Za-z][\w-]*)(?:=|[ \t]+(?!-))?(?P<value>[^\s#-][^\s#]*)?")
-_RESOURCE = re.compile(rb"(\w+)=([^,:\s]+(?::\d\d){0,2})|(?<=[:+])(gpus?|ngpus)=(\d+)")
+_WORD = lazily(rb"(?P<flag>--?[A-Za-z][\w-]*)(?:=|[ \t]+(?!-))?(?P<value>[^\s#-][^\s#]*)?")
+_RESOURCE = lazily(rb"(\w+)=([^,:\s]+(?::\d\d){0,2})|(?<=[:+])(gpus?|ngpus)=(\d+)")
 # SLURM's one-letter flags that say something of the training.
 _SHORT = {"-N": "nodes", "-n": "ntasks", "-t": "time", "-c": "cpus_per_task", "-G": "gpus", "-p": "partition"}
-_GPUS = re.compile(r"(?:gpu(?::[\w.-]+)?:)?(?:[\w.-]+:)?(\d+)")
-_DAYS = re.compile(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?")
+_GPUS = lazily(r"(?:gpu(?::[\w.-]+)?:)?(?:[\w.-]+:)?(\d+)")
+_DAYS = lazily(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?")
 
 
 class _Asked(Struct, frozen=True):

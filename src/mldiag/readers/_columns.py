@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-import re
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +14,7 @@ from msgspec.structs import replace
 
 from mldiag.artifacts import LogRows, Series, Source
 from mldiag.files import File
+from mldiag.patterns import lazily
 from mldiag.readers._table_axes import Axes, never_falls, plain_columns, restarts
 from mldiag.vocabulary import axis, is_metric, normalized, split_of
 
@@ -25,10 +24,10 @@ if TYPE_CHECKING:
 EXCERPT_LIMIT = 160
 """Characters of a line kept with the place of a series: a JSON history is often one line of many kilobytes."""
 
-_THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?")
-_DECIMAL_COMMA = re.compile(r"[+-]?(\d{1,3}(\.\d{3})+|\d*),\d+([eE][+-]?\d+)?")
-_TENSOR = re.compile(r"tensor\(\s*([^,)\s]+)")
-_CLOCK = re.compile(r"(?:(\d+) days?,? )?(\d+):(\d\d)(?::(\d\d(?:\.\d+)?))?")
+_THOUSANDS = lazily(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?")
+_DECIMAL_COMMA = lazily(r"[+-]?(\d{1,3}(\.\d{3})+|\d*),\d+([eE][+-]?\d+)?")
+_TENSOR = lazily(r"tensor\(\s*([^,)\s]+)")
+_CLOCK = lazily(r"(?:(\d+) days?,? )?(\d+):(\d\d)(?::(\d\d(?:\.\d+)?))?")
 # How Microsoft's C runtime, and so numpy on old Windows, spells what is no number.
 _MSVC = {"1.#qnan": math.nan, "1.#ind": math.nan, "1.#inf": math.inf}
 _SPLIT_COLUMNS = frozenset({"mode", "split", "phase", "stage", "subset", "set"})
@@ -102,6 +101,8 @@ def seconds(value: object) -> float | None:
         days, hours, minutes, rest = clock.groups()
         return int(days or 0) * 86_400 + int(hours) * 3_600 + int(minutes) * 60 + float(rest or 0)
     try:
+        from datetime import datetime
+
         return datetime.fromisoformat(text).timestamp()
     except (ValueError, OverflowError, OSError):
         return None

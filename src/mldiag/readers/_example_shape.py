@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
 
+from mldiag.patterns import lazily
 from mldiag.readers._columns import number
 from mldiag.vocabulary import axis, normalized, split_of
 
@@ -19,26 +19,26 @@ CURVE = 0.25
 ordered in time. In random order it is 2/3 for evenly spread values; smooth curves are below a tenth."""
 
 
-_IDS = re.compile(
+_IDS = lazily(
     r"(.*_)?(id|ids|idx|uid|guid|uuid|index|qid|row|no|nr|key|filename|file|file_name|path|image|img|img_name|"
     r"sample|example|unnamed:_0)|"
 )
-_TRUTHS = re.compile(
+_TRUTHS = lazily(
     r"(.*_)?(labels?|targets?|y|y_true|true|truth|gold|ground_truth|gt|actual|class|references?|is_correct|correct|"
     r"label_name|answer|answers|expected)(_\w+)?"
 )
-_PREDICTED = re.compile(
+_PREDICTED = lazily(
     r"(.*_)?(y_pred|preds?|predict|predicted|predictions?|y_hat|y_score|scores?|y_prob|probs?|proba|probability|"
     r"probabilities|logits?|logprobs?|logp|confidence|conf|margin|hypothesis|output|p\d|prob\d|score\d)(_\w+)?"
 )
-_LOSS = re.compile(r"(.*_)?(loss|nll|losses|perplexity|ppl|cross_entropy|ce|surprisal|error|residual)")
-_TEXTS = re.compile(r"(.*_)?(text|sentence\d?|prompt|question|context|premise|hypothesis|source|document|tokens|word)")
-_PER_EXAMPLE_FILE = re.compile(
+_LOSS = lazily(r"(.*_)?(loss|nll|losses|perplexity|ppl|cross_entropy|ce|surprisal|error|residual)")
+_TEXTS = lazily(r"(.*_)?(text|sentence\d?|prompt|question|context|premise|hypothesis|source|document|tokens|word)")
+_PER_EXAMPLE_FILE = lazily(
     r".*(per_?(example|sample|instance|item|image|doc|document|token|sequence|seq|row)|predict|(^|_)preds?($|_)|"
     r"(^|_)scores?($|_)|(^|_)losses($|_)|(^|_)oof($|_)|out_of_fold|logits|(^|_)probs?($|_)|probabilities|odds|"
     r"example_loss|sample_loss|confidences?|(^|_)labels($|_)|detections|misclassified|errors_by)"
 )
-_RESULTS_FILE = re.compile(
+_RESULTS_FILE = lazily(
     r".*(metrics|result_table|leaderboard|summary|history|progress|hparams|config|report|comparison|benchmark|"
     r"learning_curve|ablation|(^|_)log(s|$|_)|training|training_log)"
 )

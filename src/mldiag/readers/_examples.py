@@ -13,6 +13,7 @@ from msgspec import Struct
 from mldiag.artifacts import Source
 from mldiag.errors import ReadError
 from mldiag.files import File
+from mldiag.patterns import lazily
 from mldiag.readers._columns import number
 from mldiag.readers._example_json import SAMPLED, as_record, columns_of, in_document, records_of, sampled
 from mldiag.readers._example_shape import (
@@ -39,7 +40,7 @@ MOST = 0.6
 
 _CHUNK = 4096
 
-_HINT = re.compile(
+_HINT = lazily(
     rb'"(?:[a-z_]*_)?(?:id|idx|index|uid|guid|labels?|targets?|y_true|truth|gold|ground_truth|answer|correct|is_correct|'
     rb"y_pred|preds?|predictions?|predicted|y_score|scores?|probs?|logits?|text|sentence|prompt|question|filename|image|"
     rb'path)"\s*:',

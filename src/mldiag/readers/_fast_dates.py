@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from msgspec import Struct
 
+from mldiag.patterns import lazily
 from mldiag.readers._fast_numbers import _eight_digits, words
 from mldiag.readers._text_lines import day_of, is_date
 
@@ -26,10 +27,10 @@ LONGEST = 64
 _U = np.uint64
 _TOPS, _LOW, _BYTE = _U(0x8080808080808080), _U(0x7F7F7F7F7F7F7F7F), _U(0xFF)
 _ZEROS = _U(0x3030303030303030)
-_DIGITS = re.compile(r"\d")
-_DATED = re.compile(r"\d{4}-\d\d-\d\d[T_ ](\d\d:\d\d:\d\d(?:[.,]\d{1,8})?)")
-_TIME = re.compile(r"\d{1,2}:\d\d:\d\d(?:[.,]\d{1,7})?")
-_HOURS = re.compile(r"\d{1,3}(:\d\d(?::\d\d)?(?:[.,]\d+)?)")
+_DIGITS = lazily(r"\d")
+_DATED = lazily(r"\d{4}-\d\d-\d\d[T_ ](\d\d:\d\d:\d\d(?:[.,]\d{1,8})?)")
+_TIME = lazily(r"\d{1,2}:\d\d:\d\d(?:[.,]\d{1,7})?")
+_HOURS = lazily(r"\d{1,3}(:\d\d(?::\d\d)?(?:[.,]\d+)?)")
 _DATE_CHARACTERS = 10
 """Characters of a date in front of a time of day, `2020-03-09`."""
 _TIME_CHARACTERS = 8

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 
 from mldiag.artifacts import Scalar
+from mldiag.patterns import lazily
 
 _WORDS: dict[str, bool | None] = {
     "true": True, "false": False, "none": None, "null": None,
 }  # fmt: skip
-_SEQUENCE = re.compile(r"\(.*\)|\[.*\]", re.DOTALL)
+_SEQUENCE = lazily(r"\(.*\)|\[.*\]", re.DOTALL)
 _DIGITS = 4300
 """Longest number, as Python's own limit for turning text into integers."""
 

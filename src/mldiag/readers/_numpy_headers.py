@@ -15,6 +15,7 @@ from mldiag.artifacts import Artifact
 from mldiag.checkpoints import Checkpoint, Tensor
 from mldiag.errors import ReadError
 from mldiag.files import File
+from mldiag.patterns import lazily
 from mldiag.readers._binary import listed, shape_of, shown, window
 from mldiag.readers._zip import STORED, Archive
 from mldiag.vocabulary import split_of
@@ -25,7 +26,7 @@ LONGEST = 2**20
 
 _KINDS = {"f": "float", "i": "int", "u": "uint", "c": "complex"}
 _NAMED = {"O": "object", "U": "str", "S": "bytes", "a": "bytes", "M": "datetime64", "m": "timedelta64"}
-_TOKENS = re.compile(r"(^|[\W_])(tokens?|tokeni[sz]ed|token_?ids|input_?ids|corpus|ids)([\W_]|\d|$)")
+_TOKENS = lazily(r"(^|[\W_])(tokens?|tokeni[sz]ed|token_?ids|input_?ids|corpus|ids)([\W_]|\d|$)")
 _ID_TYPES = frozenset({"uint16", "uint32", "int32", "int64", "uint64", ">u2", ">u4", ">i4", ">i8"})
 
 

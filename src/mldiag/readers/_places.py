@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
+
+from mldiag.patterns import lazily
 
 Path = tuple[str | int, ...]
 
-_TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\]:,]|[^\s{}\[\]:,"]+', re.DOTALL)
+_TOKEN = lazily(r'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\]:,]|[^\s{}\[\]:,"]+', re.DOTALL)
 
 
 def places(text: str) -> dict[Path, tuple[int, int]]:
@@ -36,7 +37,16 @@ def places(text: str) -> dict[Path, tuple[int, int]]:
         elif word == ":":
             is_key = False
         elif is_key:
-            path[-1] = json.loads(word, strict=False)
+            path[-1] = _text(word)
         else:
             spans[tuple(path)] = token.span()
     return spans
+
+
+def _text(word: str) -> str:
+    """A key as it is meant; most have nothing to be resolved."""
+    if "\\" not in word:
+        return word[1:-1]
+    import json
+
+    return str(json.loads(word, strict=False))

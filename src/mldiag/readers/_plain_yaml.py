@@ -15,6 +15,7 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from mldiag.artifacts import Scalar
+from mldiag.patterns import lazily
 
 SIZE_LIMIT = 2**16
 """Characters of a longer document, which holds more than a person's settings."""
@@ -24,15 +25,15 @@ _TEXT = r"(?:\.{0,2}/)?[A-Za-z_][\w./@+-]*"
 _QUOTED = r'"[^"\\\n]*"' + r"|'[^'\n]*'"
 _ITEM = rf"(?:{_NUMBER}|{_TEXT}|{_QUOTED})"
 # A line: blank or a comment; else its indent and key, and nothing, a list, or a value of one or more words.
-_LINE = re.compile(
+_LINE = lazily(
     r"[ ]*(?:\#.*)?"
     r"|([ ]*)([A-Za-z_][\w-]{0,127}):"
     rf"(?:[ ]+(?:(\[(?:[ ]*{_ITEM}[ ]*(?:,[ ]*{_ITEM}[ ]*)*)?\])|({_QUOTED})|({_NUMBER})|({_TEXT}(?:[ ]{_TEXT})*)))?"
     r"[ ]*(?:[ ]\#.*)?",
     re.ASCII,
 )
-_ITEMS = re.compile(rf"({_QUOTED})|({_NUMBER})|({_TEXT})", re.ASCII)
-_OTHER = re.compile(r"[^ -~\n]")
+_ITEMS = lazily(rf"({_QUOTED})|({_NUMBER})|({_TEXT})", re.ASCII)
+_OTHER = lazily(r"[^ -~\n]")
 
 # YAML 1.1, as PyYAML resolves it: these spellings and no others. `y` and `n` are texts.
 _WORDS: dict[str, bool | None] = {

@@ -12,6 +12,7 @@ from mldiag.artifacts import Artifact, Role, Scalar, SettingValue
 from mldiag.checkpoints import Checkpoint, Tensor
 from mldiag.errors import ReadError
 from mldiag.files import File
+from mldiag.patterns import lazily
 from mldiag.readers._binary import ITEM_SIZES, Window, listed, window
 from mldiag.readers._pickle_contents import Contents, contents, unsafe
 from mldiag.readers._pickle_opcodes import Cut, Machine, Malformed
@@ -23,13 +24,13 @@ PICKLE_LIMIT = 64 * 2**20
 
 MAGIC = 0x1950A86A20F9469CFC6C
 
-_SETTINGS = re.compile(
+_SETTINGS = lazily(
     r"opts?|options|flags|params|([a-z0-9_]+_)?"
     r"(args|arguments|config|configuration|cfg|conf|settings|kwargs|h_?params|hyper_?param(eter)?s)",
     re.IGNORECASE,
 )
 """Keys of a checkpoint below which hyperparameters lie."""
-_RECORD = re.compile(r"(args|arguments|namespace|config|options|settings|params)$", re.IGNORECASE)
+_RECORD = lazily(r"(args|arguments|namespace|config|options|settings|params)$", re.IGNORECASE)
 """Classes whose objects are what a run was started with: `TrainingArguments`, `argparse.Namespace`, `SFTConfig`."""
 
 Place = Callable[[Stored], tuple[int | None, int]]

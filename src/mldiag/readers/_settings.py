@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from mldiag.artifacts import Role, Scalar, SettingValue
 from mldiag.files import File
+from mldiag.patterns import lazily
 from mldiag.readers._columns import shortened
 from mldiag.secrets import is_secret as is_secret
 
@@ -20,7 +21,7 @@ TABLE_SIZE = 40
 
 _TABLES = frozenset({"id2label", "label2id", "vocab", "_wandb", "added_tokens_decoder", "task_specific_params"})
 
-RECORDS = re.compile(
+RECORDS = lazily(
     r"(hparams|args|opt|hyp|debug|(train|training|run|command_?line)_?args.*|arguments|llamaboard_config|.*_opt|opts?)",
     re.IGNORECASE,
 )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import msgspec
 from msgspec.structs import replace
 
@@ -11,10 +9,11 @@ from mldiag.artifacts import Scalar
 from mldiag.checkpoints import Checkpoint, Tensor
 from mldiag.errors import ReadError
 from mldiag.files import File, size_of
+from mldiag.patterns import lazily
 from mldiag.readers._binary import listed, shown
 
 INDEX_LIMIT = 64 * 2**20
-_SHARD = re.compile(r"(.+)-\d{5}-of-\d{5}(\.(?:safetensors|bin))")
+_SHARD = lazily(r"(.+)-\d{5}-of-\d{5}(\.(?:safetensors|bin))")
 
 
 def index_of(file: File) -> str | None:

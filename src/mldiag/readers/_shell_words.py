@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from msgspec import Struct
 from msgspec.structs import replace
 
+from mldiag.patterns import lazily
+
 if TYPE_CHECKING:
     from tree_sitter import Node
 
@@ -31,11 +33,11 @@ _BLOCKS = frozenset({"do_group", "elif_clause", "else_clause", "case_item", "fun
 _VARIABLES = frozenset({"simple_expansion", "expansion"})
 _UNKNOWN = frozenset({"command_substitution", "arithmetic_expansion", "process_substitution", "brace_expression"})
 _READS_INTO = frozenset({"read", "getopts", "mapfile", "readarray", "let", "printf"})
-_OPERATOR = re.compile(r"[|;]|\d?>|&>|&&?$|<")  # ends a command that is put together as text
-_CONTINUED = re.compile(rb"\\\r?\n")
-_ARITHMETIC = re.compile(rb"([A-Za-z_]\w*)\s*(?:[-+*/%]?=(?!=)|\+\+|--)")
-_ESCAPE = re.compile(rb"\\(\r\n|[\x00-\x7f]|[\xc0-\xff][\x80-\xbf]*)")
-_ESCAPE_IN_QUOTES = re.compile(rb"\\(\r\n|[\n\"$`\\])")
+_OPERATOR = lazily(r"[|;]|\d?>|&>|&&?$|<")  # ends a command that is put together as text
+_CONTINUED = lazily(rb"\\\r?\n")
+_ARITHMETIC = lazily(rb"([A-Za-z_]\w*)\s*(?:[-+*/%]?=(?!=)|\+\+|--)")
+_ESCAPE = lazily(rb"\\(\r\n|[\x00-\x7f]|[\xc0-\xff][\x80-\xbf]*)")
+_ESCAPE_IN_QUOTES = lazily(rb"\\(\r\n|[\n\"$`\\])")
 
 
 class Piece(Struct, frozen=True):

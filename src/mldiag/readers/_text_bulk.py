@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from array import array
 from collections.abc import Sequence
 from itertools import pairwise
@@ -12,6 +11,7 @@ import numpy as np
 from msgspec import Struct, field
 
 from mldiag.files import Block
+from mldiag.patterns import lazily
 from mldiag.readers._fast_dates import fields
 from mldiag.readers._fast_text import NOTHING, Found, Lines, Scanner
 from mldiag.readers._text_arrays import as_array
@@ -29,7 +29,7 @@ MOST = 8
 """Scanners of a log; each looks at the lines that those before it have left."""
 
 _JOINTS = frozenset(":-.,_")
-_WORD = re.compile(r"[^\W\d_]")
+_WORD = lazily(r"[^\W\d_]")
 
 
 class _Scanned(Struct):

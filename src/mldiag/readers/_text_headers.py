@@ -5,17 +5,18 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+from mldiag.patterns import lazily
 from mldiag.readers._text_labels import LABEL, meaning, split_of
 from mldiag.vocabulary import is_metric
 
-WORD = re.compile(r"[^\W\d_]+")
-NAMES = re.compile(r"\[[^\]]*\]|\w+(?:[./\\]\w+)+")
+WORD = lazily(r"[^\W\d_]+")
+NAMES = lazily(r"\[[^\]]*\]|\w+(?:[./\\]\w+)+")
 """Names of loggers, modules and files, whose words say nothing about the line."""
 
-_HEADER_CELL = re.compile(r"\||\t|\s{2,}")
-_PROGRESS = re.compile(r":\s+\d+%.*")
-_CELL = re.compile(r"[-+]?[\d.][\d.,:/eE+-]*\s?[A-Za-z%]{0,3}\s?\*?|[-+]?(?:nan|inf)|-+", re.IGNORECASE)
-_ROW_END = re.compile(r"[\W_]*\w{0,3}[\W_]*")
+_HEADER_CELL = lazily(r"\||\t|\s{2,}")
+_PROGRESS = lazily(r":\s+\d+%.*")
+_CELL = lazily(r"[-+]?[\d.][\d.,:/eE+-]*\s?[A-Za-z%]{0,3}\s?\*?|[-+]?(?:nan|inf)|-+", re.IGNORECASE)
+_ROW_END = lazily(r"[\W_]*\w{0,3}[\W_]*")
 _SECTION_WORDS = frozenset({
     "begin", "begins", "start", "starts", "starting", "started", "running", "run", "set", "phase", "mode", "step",
     "epoch", "results", "result", "metrics", "on", "the", "round", "performance", "evaluation", "loop", "summary",

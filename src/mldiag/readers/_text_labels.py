@@ -7,6 +7,7 @@ from functools import lru_cache
 
 from msgspec import Struct
 
+from mldiag.patterns import lazily
 from mldiag.spelling import words_of as parts_of
 from mldiag.vocabulary import axis, is_known_quantity, normalized, series_name, split_of as split_of_name, without_split
 
@@ -50,7 +51,7 @@ _SENTENCE = frozenset({
     "fell", "against", "above", "below", "went", "stopped", "dropped", "which", "there", "their", "a", "an", "it",
     "its",
 })  # fmt: skip
-_RETOLD = re.compile(
+_RETOLD = lazily(
     r"\b(?:sav(?:ed|ing)(?! dict)|load(?:ed|ing)|resum(?:ed|ing)|writ(?:ing|ten)|restor(?:ed|ing)|improved)\b"
     r"|\bbest (?:model|epoch|checkpoint|result|weights|found|ckpt)",
     re.IGNORECASE,
@@ -81,7 +82,7 @@ _BEFORE_AXIS = frozenset({
 _OUT_OF = frozenset({"/", "of", "out of", "de", "von", "sur", "di", "su", "из"})
 """What joins a counter to its total in the languages of the vocabulary."""
 
-_WRAPPED = re.compile(
+_WRAPPED = lazily(
     r"(?:\b(?:tensor|Tensor|[Aa]rray|DeviceArray|Parameter|(?:np\.|numpy\.|jnp\.)?(?:float|int)\d+)\(\[?"
     r"|<tf\.Tensor: shape=\(\), dtype=\w+, numpy=)$"
 )
@@ -91,28 +92,28 @@ _ROUNDS = frozenset("轮輪")
 """Behind a number they say that it counts epochs (`第 3 轮`); what follows is another label."""
 
 _WIDE = str.maketrans("：，；｜（）［］＝％－", ":,;|()[]=%-")
-_SCRIPTS = re.compile(r"(?<=[\u3040-\u30ff\u4e00-\u9fff])(?=[A-Za-z])|(?<=[A-Za-z])(?=[\u3040-\u30ff\u4e00-\u9fff])")
-_NOW = re.compile("当前|目前|現在|现在|平均")
-_CAMEL = re.compile(r"(?<=[a-z]{3})(?=[A-Z])")
-_PARENTHESIS = re.compile(r"\s*[(\[{]([^()\[\]{}]{0,24})[)\]}]$")
-_COPULA = re.compile(r"\s(?:is|was|are|of|equals|about|approx\.?|at|é|es|ist|est)$", re.IGNORECASE)
-_SEPARATOR = re.compile(r"[|,;:{}()\[\]<>\"'\t!?=~`]|\s[-–—@*•·/]+\s|\s{2,}|\.\s|[-=]{2,}>?|->|\*{2,}|\.{2,}|…")
-_NAME_END = re.compile(r"\w[-/_.\\]$")
-LABEL = re.compile(r"[\w\s/@%.+#&-]{1,60}")
-_AT = re.compile(r"(.+?) (?:at|after|for|in|on|of) (?:the )?(\S+(?: \S+)?)", re.IGNORECASE)
-_EDGE = re.compile(r"^[\W_]+|[^\w%@)]+$")
-_POSSESSIVE = re.compile(r"\b(\w+?)(?:_0)?'s\s")
-_FIRST_OF_MANY = re.compile(r"\b(valid(?:ation)?|val|eval|test)_0(?=[\s_-])")
-_LETTER = re.compile(r"[^\W\d_]")
-_TOKEN = re.compile(r"(?<![\w./\\-])[^\W\d_]+(?![\w./\\])")
+_SCRIPTS = lazily(r"(?<=[\u3040-\u30ff\u4e00-\u9fff])(?=[A-Za-z])|(?<=[A-Za-z])(?=[\u3040-\u30ff\u4e00-\u9fff])")
+_NOW = lazily("当前|目前|現在|现在|平均")
+_CAMEL = lazily(r"(?<=[a-z]{3})(?=[A-Z])")
+_PARENTHESIS = lazily(r"\s*[(\[{]([^()\[\]{}]{0,24})[)\]}]$")
+_COPULA = lazily(r"\s(?:is|was|are|of|equals|about|approx\.?|at|é|es|ist|est)$", re.IGNORECASE)
+_SEPARATOR = lazily(r"[|,;:{}()\[\]<>\"'\t!?=~`]|\s[-–—@*•·/]+\s|\s{2,}|\.\s|[-=]{2,}>?|->|\*{2,}|\.{2,}|…")
+_NAME_END = lazily(r"\w[-/_.\\]$")
+LABEL = lazily(r"[\w\s/@%.+#&-]{1,60}")
+_AT = lazily(r"(.+?) (?:at|after|for|in|on|of) (?:the )?(\S+(?: \S+)?)", re.IGNORECASE)
+_EDGE = lazily(r"^[\W_]+|[^\w%@)]+$")
+_POSSESSIVE = lazily(r"\b(\w+?)(?:_0)?'s\s")
+_FIRST_OF_MANY = lazily(r"\b(valid(?:ation)?|val|eval|test)_0(?=[\s_-])")
+_LETTER = lazily(r"[^\W\d_]")
+_TOKEN = lazily(r"(?<![\w./\\-])[^\W\d_]+(?![\w./\\])")
 _VERBS = {"evaluating": "val", "validating": "val", "evaluate": "val", "validate": "val"}
-UNIT = re.compile(
+UNIT = lazily(
     r"\s?(%|(?:ms|us|µs|ns|sec(?:ond)?s?|s|min(?:ute)?s?|mins|hours?|hrs?|h|days?|[KMGT]i?B|[kKMG])(?![\w/]|\s*[:=])"
     r"|[A-Za-z_]+/(?:s|sec|second|secs|it|step|iter|batch|epoch|sample|image|img|steps)\b\.?)"
 )
-_GLUED = re.compile(r"[^\W\d]\w*(?!\w|\s*[:=])")
+_GLUED = lazily(r"[^\W\d]\w*(?!\w|\s*[:=])")
 _SCALES = {"%": 0.01, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9}
-_BEHIND = re.compile(r"\s?([^\W\d][\w/%@.-]*(?:[ _][^\W\d][\w/%@-]*){0,3})\s*(?=$|[|,;)\]}\t]|\s-\s|\s{2,}|\.\s)")
+_BEHIND = lazily(r"\s?([^\W\d][\w/%@.-]*(?:[ _][^\W\d][\w/%@-]*){0,3})\s*(?=$|[|,;)\]}\t]|\s-\s|\s{2,}|\.\s)")
 _NAMES_BEHIND = {"avg": "loss", "avg_loss": "loss", "rate": "lr", "mfu": "mfu", "bf16_mfu": "mfu", "ms": "time"}
 """Names that only stand behind their values: darknet's `0.5 avg, 0.001 rate`, llm.c's `60% bf16 MFU`."""
 

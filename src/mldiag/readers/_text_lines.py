@@ -8,24 +8,26 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache, lru_cache
 
+from mldiag.patterns import lazily
+
 # What each of the patterns below begins with. They stay within a line: what one holds must not depend on its block.
 _ESCAPE = "\x1b"
 _BAR_MARKS = ("%|", "[=", "[.", "[>", "[-", "[#")
 _BOXES = (b"\xe2\x94", b"\xe2\x95", b"\xe2\x96")
 """The first bytes of U+2500 to U+259F in UTF-8."""
-COLOURS = re.compile(r"\x1b(?:\[[0-9;:?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)|[@-Z\\-_=>])")
-_BARS = re.compile(r"(?<=%)\|[^|\r\n]*\||\[[=>.\-#]{5,}\]|[\u2500-\u259f]{3,}")
+COLOURS = lazily(r"\x1b(?:\[[0-9;:?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)|[@-Z\\-_=>])")
+_BARS = lazily(r"(?<=%)\|[^|\r\n]*\||\[[=>.\-#]{5,}\]|[\u2500-\u259f]{3,}")
 _STATES = 2**20
 """States of one line that are told apart."""
-_REDRAWN = re.compile(r"[\r\b]+")
+_REDRAWN = lazily(r"[\r\b]+")
 
 LONG = 400
 """Characters of a line from which on it is looked for others that were glued to it."""
-_COUNTER = re.compile(
+_COUNTER = lazily(
     r"(?<![A-Za-z_])(epoch|step|iter(?:ation)?|batch|update)[ \t]*[:=#]?[ \t]*(\d+)(?:\.\d+)?([ \t]*/[ \t]*\d)?",
     re.IGNORECASE,
 )
-_RUN = re.compile(r"\d[\d.]{23,}")
+_RUN = lazily(r"\d[\d.]{23,}")
 """Numbers without anything between them: one float has 17 digits at most, and one point."""
 
 NUMBER = r"(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?"
@@ -35,11 +37,11 @@ _DATES = (
     r"\d[-/]\d\d(?=[ T]\d\d:\d\d)|"
     r"\d{0,2}:[0-5]\d(?::[0-5]\d(?:[.,]\d+)?)?(?![\d.:])"
 )
-_DATE = re.compile(r"\d{4}-\d\d-\d\d|\d\d?[-/]\d\d(?:[-/]\d{2,4})?$|\d\d?\.\d\d\.\d{2,4}$|\d{1,3}:[0-5]\d")
+_DATE = lazily(r"\d{4}-\d\d-\d\d|\d\d?[-/]\d\d(?:[-/]\d{2,4})?$|\d\d?\.\d\d\.\d{2,4}$|\d{1,3}:[0-5]\d")
 # 1,5 where commas are decimal; else 1,234,567. A lone 1.# is how Microsoft's C library begins `1.#INF`.
 _COMMA = {True: r"\d*,\d+(?![\d,])", False: r"\d{0,2}(?:,\d{3})+(?![\d,])(?:\.\d+)?"}
-_DECIMAL_COMMA = re.compile(rb"[:=\s]-?(?:0,\d+|\d+,(?:\d{1,2}|\d{4,}))(?=[\s;|)\]%a-z]|$)", re.MULTILINE)
-_DECIMAL_POINT = re.compile(rb"[:=\s]-?\d+\.\d+(?![\d.])")
+_DECIMAL_COMMA = lazily(rb"[:=\s]-?(?:0,\d+|\d+,(?:\d{1,2}|\d{4,}))(?=[\s;|)\]%a-z]|$)", re.MULTILINE)
+_DECIMAL_POINT = lazily(rb"[:=\s]-?\d+\.\d+(?![\d.])")
 
 
 @cache

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import re
 from array import array
 from collections.abc import Iterable, Sequence
 
 from msgspec import Struct, field
 
+from mldiag.patterns import lazily
 from mldiag.readers._text_arrays import (
     Track,
     are_whole,
@@ -39,7 +39,7 @@ SPLITS = (None, "train", *HELD_OUT)
 HELD = float(SPLITS.index("val"))
 """The codes of what is held out, and no others, are at least this."""
 
-_SAMPLES = re.compile(
+_SAMPLES = lazily(
     r"(?:im(?:g|age)s?|samples?|examples?|ex|tok(?:en)?s?|seqs?|frames?)/s\b|\bs/(?:im|sample|ex|tok|seq)"
 )
 """Units of the speed of a bar that counts something else than batches."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from mldiag.artifacts import Role, Scalar, SettingValue, Source
+from mldiag.patterns import lazily
 from mldiag.readers._columns import EXCERPT_LIMIT
 from mldiag.vocabulary import Vocabulary, axis
 
@@ -19,13 +19,13 @@ _SETTINGS = frozenset({
 })  # fmt: skip
 """What a bare line of `key: value` may set; others mean too many things."""
 _ONE_WORD = frozenset({"epochs", "lr", "seed", "patience", "batch_size", "vocab_size"})
-_LINE = re.compile(
+_LINE = lazily(
     r"(?:^|[\]:>\-]\s)\s*(?:[-*|]+\s*)?([A-Za-z][A-Za-z_.-]*(?: [A-Za-z_]+){0,3})\s*[:=]\s*"
     r"([-+]?(?:\d{1,3}(?:,\d{3})+|(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?))\s*$"
 )
-_FLAG = re.compile(r"--([A-Za-z][\w-]*)[ =]([^\s-]\S*)\s*$")
-_NAMESPACE = re.compile(r"\b(?:Namespace|[A-Z]\w*(?:Config|Args|Arguments|Params))\((?=\w+=)")
-_PAIR = re.compile(r"(\w+)=('[^']*'|\"[^\"]*\"|\[[^\]]*\]|\([^)]*\)|\{[^}]*\}|[^,()\[\]{}'\"]+)(?:, |\)|$)")
+_FLAG = lazily(r"--([A-Za-z][\w-]*)[ =]([^\s-]\S*)\s*$")
+_NAMESPACE = lazily(r"\b(?:Namespace|[A-Z]\w*(?:Config|Args|Arguments|Params))\((?=\w+=)")
+_PAIR = lazily(r"(\w+)=('[^']*'|\"[^\"]*\"|\[[^\]]*\]|\([^)]*\)|\{[^}]*\}|[^,()\[\]{}'\"]+)(?:, |\)|$)")
 
 
 class Preamble:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from msgspec import Struct
 
+from mldiag.patterns import lazily
 from mldiag.readers._text_labels import UNIT, Meaning, Words, meaning, meaning_behind, taken_apart, words_of
 from mldiag.readers._text_lines import is_date
 from mldiag.vocabulary import normalized
@@ -14,20 +14,20 @@ from mldiag.vocabulary import normalized
 _LEADS = frozenset({"", "[", "|", "#", "E", "*", "-"})
 _SUMMARY = frozenset({"train_runtime", "train_samples_per_second"})
 _COUNTS = frozenset({"tp", "fp", "fn", "tn", "support"})
-_GLUED = re.compile(rf"(?!{UNIT.pattern})[A-Za-z_]|\.\d")
+_GLUED = lazily(rf"(?!{UNIT.pattern})[A-Za-z_]|\.\d")
 """What right behind a number shows that it is a part of a word, or of several numbers."""
-_SOURCE = re.compile(r"[\[(][\w./]+:$")
+_SOURCE = lazily(r"[\[(][\w./]+:$")
 """A place in the sources: `[train.py:876]`."""
-_LINE_OF_CODE = re.compile(r"(?:^|[\s|])[\w.]+:[\w.<>]+:$|\w\.(?:py|ipynb|cc|cpp|cu|c|h|hpp|rs|go|java|scala|jl|lua):$")
+_LINE_OF_CODE = lazily(r"(?:^|[\s|])[\w.]+:[\w.<>]+:$|\w\.(?:py|ipynb|cc|cpp|cu|c|h|hpp|rs|go|java|scala|jl|lua):$")
 """The same without brackets: `__main__:train:83` of loguru, `train.py:83` of rich."""
 _ORDINALS = {"轮": "epoch", "輪": "epoch", "个epoch": "epoch", "epoch": "epoch", "步": "step", "次迭代": "step"}
 """What is counted by `第 3 轮`, the third round."""
-_NUMBERED_SET = re.compile(r"validation_\d+-(.+)")
+_NUMBERED_SET = lazily(r"validation_\d+-(.+)")
 _AVERAGES = frozenset({"avg", "avg_loss"})
 _NOT_FINITE = frozenset({"nan", "inf", "-inf", "+inf", "-nan"})
 
 
-_BRACES = re.compile(r"(?:[\"']?([A-Za-z][\w.-]*)[\"']?\s*[:=]\s*)?\{|\}")
+_BRACES = lazily(r"(?:[\"']?([A-Za-z][\w.-]*)[\"']?\s*[:=]\s*)?\{|\}")
 _SHELVES = frozenset({
     "metric", "metrics", "log", "logs", "result", "results", "score", "scores", "stat", "stats", "value", "values",
     "summary", "data", "info", "history",

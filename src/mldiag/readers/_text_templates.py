@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from array import array
 from collections.abc import Iterator, Sequence
 
 from msgspec import Struct, field
 
 from mldiag.files import Block
+from mldiag.patterns import lazily
 from mldiag.readers._columns import number
 from mldiag.readers._text_headers import NAMES, WORD, cells, header, is_row, section
 from mldiag.readers._text_labels import UNIT, meaning
@@ -32,14 +32,14 @@ LONGEST_KEPT = 4_000
 MOST_WORDS_PER_NUMBER = 8
 """Words for each number of a row; prose has more."""
 
-_CODE = re.compile(
+_CODE = lazily(
     r"^\s*(?:return|assert\w*|def|import|raise|yield|elif|while|lambda|const|var|let|int|float|double|void|static)\b"
     r"|^\s*(?:>>>|\.\.\.|//|#)|\bself\.|\w ?==? ?\w+\(|;\s*$|\b[Rr]eturns? -?\d|\)\s*==|\bassert_"
 )
 """Lines of sources and of stack traces."""
 _ZEROED = bytes.maketrans(b"123456789", b"000000000")
 _JOINTS = frozenset(":-.,_/")
-_ASIDE = re.compile(r"\([^)]*\)")
+_ASIDE = lazily(r"\([^)]*\)")
 
 
 class Template(Struct):

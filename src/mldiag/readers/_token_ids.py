@@ -20,6 +20,7 @@ from msgspec import Struct
 from mldiag.artifacts import Artifact
 from mldiag.errors import ReadError
 from mldiag.files import File
+from mldiag.patterns import lazily
 from mldiag.readers import _numpy_headers
 from mldiag.readers._binary import Window, window
 from mldiag.tokens import TokenFile
@@ -58,7 +59,7 @@ _FOREIGN = (b"PK\x03\x04", b"\x80\x02\x8a", b"GGUF", b"\x89HDF", b"\x1f\x8b")
 _TYPES = {"uint8": "B", "int8": "b", "uint16": "H", "int16": "h", "uint32": "I", "int32": "i", "int64": "q",
           "uint64": "Q", "u2": "H", "u4": "I", "i4": "i", "i8": "q"}  # fmt: skip
 _ENDINGS = {"u16": "uint16", "uint16": "uint16", "u32": "uint32", "uint32": "uint32"}
-_OTHERS = re.compile(
+_OTHERS = lazily(
     r"(^|[\W_])(labels?|targets?|y|mask|masks|images?|pixels?|weights?|model|params?|embeddings?|emb|features?|optimizer|"
     r"scheduler|rng|state|index|idx|offsets?|lengths?|audio|wav|depth|scores?|batch|points?|args)([\W_]|\d|$)"
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from array import array
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import UNSET
 
 from mldiag.files import LONG, File, line_feeds
+from mldiag.patterns import lazily
 from mldiag.readers._columns import Table, flat, is_cell
 from mldiag.readers._jsonl_rows import AlteredText, Learned
 from mldiag.readers.jsonl import json_object
@@ -22,8 +22,8 @@ FEW = 50
 MAX_SHAPES = 64
 """Sets of keys in one block of entries; where there are more, the lines of the values stay unknown."""
 
-_START = re.compile(rb'\n([ \t]+)"log_history": \[\n')
-_KEY = re.compile(rb'\s*("(?:[^"\\]|\\.)*"):')
+_START = lazily(rb'\n([ \t]+)"log_history": \[\n')
+_KEY = lazily(rb'\s*("(?:[^"\\]|\\.)*"):')
 
 
 class History:

@@ -11,17 +11,18 @@ from typing import Any
 from mldiag.artifacts import Artifact, Series
 from mldiag.errors import ReadError
 from mldiag.files import File
+from mldiag.patterns import lazily
 from mldiag.readers import reader
 from mldiag.readers._columns import is_cell, number, shortened
 from mldiag.vocabulary import series_name, split_of
 
-_SET = re.compile(r"(train(ing)?|valid(ation)?|eval|test|dev|dtrain|dtest|dvalid|learn)([_-]?\d+)?", re.IGNORECASE)
-_NUMBERED = re.compile(r"(validation|valid|eval)_\d+|training", re.IGNORECASE)
+_SET = lazily(r"(train(ing)?|valid(ation)?|eval|test|dev|dtrain|dtest|dvalid|learn)([_-]?\d+)?", re.IGNORECASE)
+_NUMBERED = lazily(r"(validation|valid|eval)_\d+|training", re.IGNORECASE)
 # "If there's more than one item in eval_set, the last entry will be used for early stopping": `XGBModel` in
 # https://xgboost.readthedocs.io/en/stable/python/python_api.html
-_ORDERED = re.compile(r"validation_\d+")
+_ORDERED = lazily(r"validation_\d+")
 # What boosting libraries measure, and neural networks seldom by these names.
-_BOOSTED = re.compile(
+_BOOSTED = lazily(
     r"(m?(log_?loss|error)|(binary|multi)_(logloss|error)|auc(_mu|pr)?|rmsle|l[12]|mape|mphe|gamma(_deviance)?|poisson|"
     r"quantile|huber|fair|tweedie|(poisson|gamma|tweedie)-\w+|(ndcg|map|pre)(@\d+)?-?|average_precision|"
     r"cross_entropy(_lambda)?|kullback_leibler|kldiv|xentropy|aft-nloglik|merror)(@[\d.]+)?",

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from mldiag.artifacts import Artifact, Role, SettingValue
 from mldiag.errors import ReadError
 from mldiag.files import File
+from mldiag.patterns import lazily
 from mldiag.readers import reader
 from mldiag.readers._literals import literal
 from mldiag.readers._places import places
@@ -21,12 +22,12 @@ SPELLED_LIMIT = 200
 KNOWN_ENOUGH = 3
 """A document of any name is a configuration when the vocabulary knows this many of its keys."""
 
-_NAMED = re.compile(
+_NAMED = lazily(
     r".*(config|hparams|hyper_?param|args|params|setting|options|threshold|decision).*|opt|hps|hyp|defaults",
     re.IGNORECASE,
 )
 # Other tools' files, descriptions of how to generate or tokenize, results.
-_FOREIGN = re.compile(
+_FOREIGN = lazily(
     r"(tokenizer|preprocessor|processor|image|feature_extractor|quantiz|special_tokens|added_tokens|ts|js|babel|"
     r"eslint|package|composer|chat_template|vocab(?!.*config)|merges|plans|dataset_fingerprint).*|"
     r".*(result|summary|metadata|lock|index|trainer_state).*",
@@ -36,7 +37,7 @@ _FOREIGN = re.compile(
 
 _SAVED_BY_LIBRARY = frozenset({"transformers_version", "peft_type", "_diffusers_version"})
 _DEEPSPEED = frozenset({"zero_optimization", "train_micro_batch_size_per_gpu", "zero_allow_untested_optimizer"})
-_CLASS = re.compile(r"([A-Za-z_]\w*) ?\(")
+_CLASS = lazily(r"([A-Za-z_]\w*) ?\(")
 
 
 def _is_config(file: File) -> bool:

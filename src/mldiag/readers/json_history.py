@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from mldiag.artifacts import Artifact, Series
 from mldiag.files import File
+from mldiag.patterns import lazily
 from mldiag.readers import reader
 from mldiag.readers._columns import Table, flat, is_cell, is_log_row
 from mldiag.readers._settings import recorded
@@ -19,7 +20,7 @@ _WRAPPERS = frozenset({
     "history", "epochs", "epoch", "log", "logs", "metrics", "log_history", "training_history", "train_history",
     "results", "curves", "records", "steps", "losses", "data", "historico",
 })  # fmt: skip
-_NUMBERED = re.compile(r"(?:(?:epoch|epoca|ep)[ _-]?)?(\d+)", re.IGNORECASE)
+_NUMBERED = lazily(r"(?:(?:epoch|epoca|ep)[ _-]?)?(\d+)", re.IGNORECASE)
 _MAX_DEPTH = 4
 _Found = tuple[tuple[str, ...], list[dict[str, Any]]]
 

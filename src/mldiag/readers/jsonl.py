@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -41,6 +40,8 @@ def json_object(text: str) -> dict[str, Any] | None:
     except (msgspec.MsgspecError, RecursionError):
         # Python's json takes more than the standard: bare NaN, 1e999, halves of surrogate pairs.
         try:
+            import json
+
             found = json.loads(text)
         except (ValueError, RecursionError):
             return None

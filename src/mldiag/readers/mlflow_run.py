@@ -10,6 +10,7 @@ from pathlib import Path
 from mldiag.artifacts import Artifact, Source
 from mldiag.errors import ReadError, os_reason
 from mldiag.files import File
+from mldiag.patterns import lazily
 from mldiag.readers import _mlflow as mlflow, reader
 from mldiag.readers._columns import EXCERPT_LIMIT
 
@@ -18,9 +19,9 @@ DOCUMENT_LIMIT = 256 * 2**10
 
 _FOLDERS = frozenset({"metrics", "params", "tags"})
 # Time, value, step; the first releases had no step, the latest add a data set's name and digest.
-_POINT = re.compile(rb"\d{1,17} [-+.\w]+(?: -?\d+(?: \S+ \S+)?)?\r?(?:\n|\Z)")
-_POINTS = re.compile(rb"(?:\d{1,17} [-+]?(?:\d+(?:\.\d*)?(?:[eE][-+]?\d+)?|nan|inf) -?\d+\n)+")  # all that float takes
-_ENTRY = re.compile(r"^(\w+): *(.*)$", re.MULTILINE)
+_POINT = lazily(rb"\d{1,17} [-+.\w]+(?: -?\d+(?: \S+ \S+)?)?\r?(?:\n|\Z)")
+_POINTS = lazily(rb"(?:\d{1,17} [-+]?(?:\d+(?:\.\d*)?(?:[eE][-+]?\d+)?|nan|inf) -?\d+\n)+")  # all that float takes
+_ENTRY = lazily(r"^(\w+): *(.*)$", re.MULTILINE)
 
 
 def _is_mlflow(file: File) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from array import array
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -11,10 +10,11 @@ from typing import Any
 from mldiag.artifacts import Artifact, Series
 from mldiag.errors import ReadError
 from mldiag.files import File
+from mldiag.patterns import lazily
 from mldiag.readers import reader
 from mldiag.readers._columns import is_cell, number, seconds, shortened
 
-_BEGINNING = re.compile(rb'\s*\{\s*"[^"\n]*"\s*:\s*\{\s*"(?:steps|timestamps|values)"\s*:\s*\[')
+_BEGINNING = lazily(rb'\s*\{\s*"[^"\n]*"\s*:\s*\{\s*"(?:steps|timestamps|values)"\s*:\s*\[')
 
 
 def _metrics(document: object) -> Mapping[str, Mapping[str, list[Any]]] | None:

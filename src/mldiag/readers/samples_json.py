@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mldiag.artifacts import Artifact, Sample
 from mldiag.errors import ReadError
 from mldiag.files import File
+from mldiag.patterns import lazily
 from mldiag.readers import reader
 from mldiag.readers._columns import number
 from mldiag.readers._places import Path, places
@@ -39,8 +38,8 @@ _GENERATED = (
 )  # fmt: skip
 _SHARED = ("output", "completion", "response", "text", "texto", "result", "answer", "resposta", "responses", "texts")
 _LISTS = ("samples", "generations", "outputs", "completions", "amostras", "results", "examples", "geracoes")
-_SAMPLED_NAME = re.compile(r"sampl|generat|amostra|complet|gera[cd]|continuation")
-_DATA_NAME = re.compile(r"(^|[^a-z])(train|training|dataset|data|corpus|sft|alpaca|instruct)([^a-z]|$)")
+_SAMPLED_NAME = lazily(r"sampl|generat|amostra|complet|gera[cd]|continuation")
+_DATA_NAME = lazily(r"(^|[^a-z])(train|training|dataset|data|corpus|sft|alpaca|instruct)([^a-z]|$)")
 _Item = tuple[Path, Mapping[str, Any] | str]
 
 
@@ -69,6 +68,8 @@ def samples_json(file: File) -> Iterator[Artifact]:
     if file.name.lower().endswith((".jsonl", ".ndjson")) or len(head_objects(file)[0]) > 1:
         yield from _from_lines(file)
         return
+    import json
+
     spans = places(file.text)
     for path, item in _latest(_items(file.json, file)):
         start, end = spans.get(path, (0, 0))

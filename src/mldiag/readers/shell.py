@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from mldiag.artifacts import Flag, Launch, SettingValue, Source
 from mldiag.errors import ReadError
 from mldiag.files import File
+from mldiag.patterns import lazily
 from mldiag.readers import reader
 from mldiag.readers._batch_system import directives
 from mldiag.readers._shell_words import Command, Script, Word
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 SIZE_LIMIT = 2**20
 """Largest script in bytes; launch scripts are a few kilobytes, and a full parse costs about 1 s per megabyte."""
 
-_PYTHON = re.compile(r"python(\d+(\.\d+)?)?(\.exe)?")
+_PYTHON = lazily(r"python(\d+(\.\d+)?)?(\.exe)?")
 _LAUNCHERS = frozenset({"torchrun", "accelerate", "deepspeed", "composer"})
 _LAUNCH_MODULES = frozenset({
     "torch.distributed.run", "torch.distributed.launch", "accelerate.commands.launch", "deepspeed.launcher.runner",
@@ -73,11 +74,11 @@ _SWITCHES = frozenset({
     "--multi-gpu", "--cpu", "--tpu", "--use_deepspeed", "--use_fsdp", "--use_megatron_lm", "--debug", "--force_multi",
     "--no_local_rank", "--quiet", "-q", "--same_network", "--mps", "-v", "--verbose",
 })  # fmt: skip
-_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
-_ASSIGNED = re.compile(r"([A-Za-z_]\w*)=")
-_OVERRIDE = re.compile(r"(\+{0,2})([A-Za-z_][\w.@/-]*)=")
+_NUMBER = lazily(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
+_ASSIGNED = lazily(r"([A-Za-z_]\w*)=")
+_OVERRIDE = lazily(r"(\+{0,2})([A-Za-z_][\w.@/-]*)=")
 _CANDIDATES = 20  # openings that are tried as the one that lacks its end
-_TOKEN = re.compile(
+_TOKEN = lazily(
     rb"""
       \\.                                                                  # an escaped character
     | \$\{?\#                                                              # $# and ${#name} open no comment
@@ -89,7 +90,7 @@ _TOKEN = re.compile(
     re.DOTALL | re.VERBOSE,
 )
 _CLOSING = {b'"': re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL), b"'": re.compile(rb"[^']*+'")}
-_PREFIX_OPTION = re.compile(r"-.*|[A-Za-z_]\w*=.*|[\d.,-]+[smhd]?", re.DOTALL)
+_PREFIX_OPTION = lazily(r"-.*|[A-Za-z_]\w*=.*|[\d.,-]+[smhd]?", re.DOTALL)
 
 
 @reader("*.sh", "*.bash", "*.slurm", "*.sbatch", "*.pbs", "*.qsub", "*.lsf")

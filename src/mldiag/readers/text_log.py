@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from mldiag.artifacts import Artifact, LogRows, Source
 from mldiag.errors import ReadError
 from mldiag.files import Block, File
+from mldiag.patterns import lazily
 from mldiag.readers import reader
 
 IN_BULK = 2 * 2**20
@@ -21,7 +22,7 @@ _UNDATED = 2**17
 _UNKNOWN = 1_500
 """Kinds of lines with numbers but nothing of a log that may come before its first row. Dumps and notices before the
 first row of real logs are up to 800 kinds (246 runs); a book has more, and each costs a tenth of a millisecond."""
-_DOCUMENTS = re.compile(
+_DOCUMENTS = lazily(
     r"(readme|license|licence|notice|changelog|requirements|authors|contributing|todo)\b.*", re.IGNORECASE
 )
 _PATTERNS = (

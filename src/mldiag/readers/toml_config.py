@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from mldiag.artifacts import Artifact, Role, SettingValue
 from mldiag.errors import ReadError
 from mldiag.files import File
+from mldiag.patterns import lazily
 from mldiag.readers import reader
 from mldiag.readers._settings import flattened, is_record
 from mldiag.toml import loads
@@ -21,11 +22,11 @@ _FOREIGN = frozenset({
     "rust-toolchain.toml",
 })  # fmt: skip
 
-_TABLE = re.compile(r"\s*\[([^\[\]]+)\]\s*(?:#.*)?$")
-_ENTRY = re.compile(r"\s*([\w\-.\"' ]+?)\s*=\s*(.*?)\s*$")
-_LINE = re.compile(r"line (\d+)")
+_TABLE = lazily(r"\s*\[([^\[\]]+)\]\s*(?:#.*)?$")
+_ENTRY = lazily(r"\s*([\w\-.\"' ]+?)\s*=\s*(.*?)\s*$")
+_LINE = lazily(r"line (\d+)")
 # What most values are: to have each parsed would take longer than the rest of the reading.
-_PLAIN = re.compile(r"""([+-]?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|"[^"\\]*"(?!")|'[^']*'(?!'))\s*(?:#.*)?$""")
+_PLAIN = lazily(r"""([+-]?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|"[^"\\]*"(?!")|'[^']*'(?!'))\s*(?:#.*)?$""")
 
 
 def _is_config(file: File) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ from msgspec.structs import replace
 from mldiag.artifacts import Artifact
 from mldiag.errors import ReadError
 from mldiag.files import HEAD, LONG, File
+from mldiag.patterns import lazily
 from mldiag.readers import reader
 from mldiag.readers._columns import Table, shortened
 from mldiag.readers._settings import recorded
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 PLACEHOLDER_EPOCHS = 2**62
 """A Trainer that counts by steps over an iterable data set stores 2**63 - 1 as `num_train_epochs`."""
 
-_CHECKPOINT = re.compile(r"(?:(.*)/)?checkpoint-(\d+)")
-_GLOBAL_STEP = re.compile(rb'"global_step"\s*:\s*(\d+)')
+_CHECKPOINT = lazily(r"(?:(.*)/)?checkpoint-(\d+)")
+_GLOBAL_STEP = lazily(rb'"global_step"\s*:\s*(\d+)')
 _RECORDED = ("max_steps", "num_train_epochs", "train_batch_size", "global_step", "logging_steps", "eval_steps",
              "save_steps", "num_input_tokens_seen", "total_flos", "best_metric", "best_global_step")  # fmt: skip
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from mldiag.artifacts import Artifact, Role, Scalar, SettingValue, Source
 from mldiag.errors import ReadError
 from mldiag.files import File
+from mldiag.patterns import lazily
 from mldiag.readers import reader
 from mldiag.readers._literals import literal
 from mldiag.readers._settings import MAX_DEPTH, MAX_LIST, TABLE_SIZE, is_record, is_secret
@@ -32,9 +33,9 @@ _FOREIGN = frozenset({
     "environment", "conda", "docker-compose", "compose", "mkdocs", "meta", "dvc", "python_env",
     "codecov", "action", "cog", "pnpm-lock", "mlproject", "conda_env", "_config", "readthedocs",
 })  # fmt: skip
-_OVERRIDE = re.compile(r"\+{0,2}([A-Za-z_][\w.@/:\-]*)=(.*)", re.DOTALL)
-_DURATION = re.compile(r"(\d+)(ep|ba)")
-_FLOAT = re.compile(r"[+-]?(\d[\d_]*)?\.?\d[\d_]*([eE][+-]?\d+)")
+_OVERRIDE = lazily(r"\+{0,2}([A-Za-z_][\w.@/:\-]*)=(.*)", re.DOTALL)
+_DURATION = lazily(r"(\d+)(ep|ba)")
+_FLOAT = lazily(r"[+-]?(\d[\d_]*)?\.?\d[\d_]*([eE][+-]?\d+)")
 
 
 def _is_config(file: File) -> bool:
