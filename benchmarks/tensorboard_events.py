@@ -52,7 +52,7 @@ import json, sys, time
 from pathlib import Path
 from mldiag.files import File
 from mldiag.readers.tensorboard import tensorboard
-import mldiag.readers._event_columns
+import mldiag.readers._events.columns
 path = Path(sys.argv[1])
 start, spent = time.perf_counter(), time.process_time()
 series = list(tensorboard(File(path.parent, path.name)))
@@ -60,7 +60,7 @@ op = time.perf_counter() - start, time.process_time() - spent
 points = sum(len(s) for s in series)
 report(op, points, sum(sum(s.step_data) for s in series))
 """
-WITHOUT_NUMPY = OURS.replace("import mldiag.readers._event_columns\n", "")
+WITHOUT_NUMPY = OURS.replace("import mldiag.readers._events.columns\n", "")
 ACCUMULATOR = """
 import json, sys, time
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -168,8 +168,8 @@ def events(layout: str, count: int) -> Iterator[bytes]:
 
 def write(path: Path, layout: str, count: int) -> None:
     """Writes an event file; the CRCs are mldiag's own, which the peers then check."""
-    from mldiag.readers._crc32c import crcs_of, masked
-    from mldiag.readers._tfrecord import length_crc
+    from mldiag.readers._events.crc32c import crcs_of, masked
+    from mldiag.readers._events.tfrecord import length_crc
 
     batch = [b"\x09" + struct.pack("<d", 1.7e9) + message(3, b"brain.Event:2")]
     with path.open("wb") as stream:

@@ -62,7 +62,7 @@ def by_regex(kind: str) -> Way:
 
 SCANNER = Way(
     "import sys\nfrom array import array\nfrom pathlib import Path\nfrom mldiag.files import File\n"
-    "from mldiag.readers._fast_text import Lines, Scanner",
+    "from mldiag.readers._text.scanner import Lines, Scanner",
     "path = Path(sys.argv[1])\n"
     "scanner = Scanner([b'iter ', b': loss ', b', time ', b'ms, mfu ', b'%'])\n"
     "columns = [array('d') for _ in range(4)]\n"
@@ -152,7 +152,7 @@ def switch(folder: Path, rounds: int) -> None:
         meets = path.stat().st_size if meets is None and factor < 1 else meets
         times = " | ".join(f"{median(c.cpu for c in costs[name]) * 1000:.0f}" for name in ways)
         print(f"| {path.stat().st_size / 1024:,.0f} | {times} | {factor:.2f} |")
-    from mldiag.readers._text_bulk import LEARNT_FROM
+    from mldiag.readers._text.bulk import LEARNT_FROM
     from mldiag.readers.text_log import IN_BULK
 
     found = "above all of these sizes" if meets is None else f"at most {meets / 1024:,.0f} KiB"

@@ -16,8 +16,8 @@ from mldiag.artifacts import Series, SettingValue
 from mldiag.errors import ReadError
 from mldiag.files import File
 from mldiag.parts import readers_in
-from mldiag.readers._columns import number
 from mldiag.readers._places import places
+from mldiag.readers._tables.columns import number
 from mldiag.readers.jsonl import json_object
 
 READERS = {r.name: r for r in readers_in("mldiag.readers")}

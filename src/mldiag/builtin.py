@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mldiag.facts import Fact
 from mldiag.hooks import hookimpl
-from mldiag.parts import facts_in, readers_in, reporters_in
+from mldiag.parts import facts_in, indexed_readers_in, reporters_in
 from mldiag.readers import Reader
 from mldiag.reporters import Reporter
 
@@ -12,7 +12,7 @@ from mldiag.reporters import Reporter
 @hookimpl
 def mldiag_readers() -> list[Reader]:
     """One per module of `mldiag.readers`."""
-    return readers_in("mldiag.readers")
+    return indexed_readers_in("mldiag.readers")
 
 
 @hookimpl

@@ -149,7 +149,7 @@ def onnx() -> bytes:
 
 def table(entries: Mapping[bytes, bytes]) -> bytes:
     """A table of LevelDB with one block, not compressed."""
-    from mldiag.readers._crc32c import crc32c, masked
+    from mldiag.readers._events.crc32c import crc32c, masked
 
     def block(pairs: Mapping[bytes, bytes]) -> bytes:
         body = b"".join(b"\0" + varint(len(k)) + varint(len(v)) + k + v for k, v in pairs.items())

@@ -36,7 +36,7 @@ from mldiag.files import File
 from mldiag.parts import readers_in
 from mldiag.readers import Reader
 from mldiag.readers._protobuf import Malformed
-from mldiag.readers._sstable import unsnapped
+from mldiag.readers._weights.sstable import unsnapped
 from mldiag.tokens import Tokenizer
 
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "checkpoints"

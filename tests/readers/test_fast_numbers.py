@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from mldiag.readers._fast_numbers import MARGIN, padded, parsed
+from mldiag.readers._tables.fast_numbers import MARGIN, padded, parsed
 
 
 def read(fields: list[str]) -> tuple[list[float], list[bool]]:

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from mldiag.readers._columns import number
-from mldiag.readers._fast_text import Lines, Scanner
-from mldiag.readers._text_lines import is_date, splitter
+from mldiag.readers._tables.columns import number
+from mldiag.readers._text.lines import is_date, splitter
+from mldiag.readers._text.scanner import Lines, Scanner
 
 TEMPLATES = [
     (b"iter ", b": loss ", b", time ", b"ms, mfu ", b"%"),

@@ -13,7 +13,7 @@ from hypothesis import given, settings, strategies as st
 from mldiag.artifacts import Artifact, Series, SettingValue
 from mldiag.errors import ReadError
 from mldiag.files import File
-from mldiag.readers import _jsonl_log, _jsonl_rows
+from mldiag.readers._tables import jsonl_log as _jsonl_log, jsonl_rows as _jsonl_rows
 from mldiag.readers.jsonl import jsonl
 
 KEYS = ["loss", "eval_loss", "val/acc", "lr", "NaN_count", "é", "total_steps", "x"]

@@ -17,7 +17,7 @@ from mldiag.artifacts import Series, SettingValue
 from mldiag.errors import ReadError
 from mldiag.files import File
 from mldiag.readers import as_reader
-from mldiag.readers._literals import literal
+from mldiag.readers._configs.literals import literal
 from mldiag.readers.mlflow_database import mlflow_database
 from mldiag.readers.mlflow_run import mlflow_run
 from mldiag.testing import write_files

@@ -17,9 +17,9 @@ from hypothesis import given, settings, strategies as st
 from mldiag.checkpoints import Checkpoint
 from mldiag.errors import ReadError
 from mldiag.files import File
-from mldiag.readers import _pickle_contents
-from mldiag.readers._pickle_contents import contents
-from mldiag.readers._pickle_opcodes import Cut, Instance, Machine, Malformed, Pairs
+from mldiag.readers._weights import pickle_contents as _pickle_contents
+from mldiag.readers._weights.pickle_contents import contents
+from mldiag.readers._weights.pickle_opcodes import Cut, Instance, Machine, Malformed, Pairs
 from mldiag.readers.pytorch import pytorch
 
 PLAIN = st.recursive(

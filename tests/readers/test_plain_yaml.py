@@ -11,7 +11,7 @@ from mldiag.artifacts import Artifact
 from mldiag.errors import ReadError
 from mldiag.files import File
 from mldiag.readers import yaml_config as module
-from mldiag.readers._plain_yaml import entries
+from mldiag.readers._configs.plain_yaml import entries
 
 SCALARS = st.sampled_from([
     "1", "-3", "0", "007", "1_000", "1:30", "0x1f", "1.5", "3e-4", "1.e5", "1e400", "-0.0", ".5", ".inf", "-.inf",

@@ -13,7 +13,7 @@ from hypothesis import given, settings, strategies as st
 
 from mldiag.errors import ReadError
 from mldiag.files import File
-from mldiag.readers import _examples
+from mldiag.readers._tables import examples as _examples
 from mldiag.readers.score_table import score_table
 from mldiag.scores import ScoreTable
 

@@ -11,8 +11,8 @@ from mldiag.artifacts import Series, SettingValue
 from mldiag.errors import ReadError
 from mldiag.files import File
 from mldiag.readers import Read
-from mldiag.readers._arguments import style
-from mldiag.readers._settings import is_secret
+from mldiag.readers._configs.arguments import style
+from mldiag.readers._configs.settings import is_secret
 from mldiag.readers.argfile import argfile
 from mldiag.readers.catboost_training import catboost_training
 from mldiag.readers.env_config import env_config

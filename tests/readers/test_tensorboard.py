@@ -20,12 +20,13 @@ from hypothesis import given, settings, strategies as st
 from mldiag.artifacts import Series, SettingValue
 from mldiag.errors import ReadError
 from mldiag.files import File
-from mldiag.readers import _record_pieces, tensorboard
-from mldiag.readers._crc32c import crc32c, crcs_of, joined, masked, masked_lengths, unmasked
-from mldiag.readers._event import Log
-from mldiag.readers._event_columns import read_columns
-from mldiag.readers._event_rows import read_rows
-from mldiag.readers._tfrecord import Damage
+from mldiag.readers import tensorboard
+from mldiag.readers._events import record_pieces as _record_pieces
+from mldiag.readers._events.columns import read_columns
+from mldiag.readers._events.crc32c import crc32c, crcs_of, joined, masked, masked_lengths, unmasked
+from mldiag.readers._events.event import Log
+from mldiag.readers._events.rows import read_rows
+from mldiag.readers._events.tfrecord import Damage
 
 NAME = "events.out.tfevents.1700000000.host.1.0"
 Points = dict[str, list[tuple[float, float, float]]]

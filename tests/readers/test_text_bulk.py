@@ -12,12 +12,13 @@ from hypothesis import given, settings, strategies as st
 
 from mldiag.errors import ReadError
 from mldiag.files import Block, File
-from mldiag.readers import _text_bulk, text_log as module
-from mldiag.readers._fast_dates import fields
-from mldiag.readers._fast_text import Lines as FastLines, Scanner
-from mldiag.readers._text_bulk import scanner_of
-from mldiag.readers._text_lines import seconds, splitter
-from mldiag.readers._text_templates import Learner
+from mldiag.readers import text_log as module
+from mldiag.readers._text import bulk as _text_bulk
+from mldiag.readers._text.bulk import scanner_of
+from mldiag.readers._text.dates import fields
+from mldiag.readers._text.lines import seconds, splitter
+from mldiag.readers._text.scanner import Lines as FastLines, Scanner
+from mldiag.readers._text.templates import Learner
 
 
 class SmallBlocks(File):

@@ -13,10 +13,10 @@ from hypothesis import given, settings, strategies as st
 from mldiag.artifacts import Series, SettingValue
 from mldiag.errors import ReadError
 from mldiag.files import Block, File
-from mldiag.readers._text_headers import header, section
-from mldiag.readers._text_labels import meaning, words_of
-from mldiag.readers._text_lines import is_date, splitter
-from mldiag.readers._text_templates import Learner
+from mldiag.readers._text.headers import header, section
+from mldiag.readers._text.labels import meaning, words_of
+from mldiag.readers._text.lines import is_date, splitter
+from mldiag.readers._text.templates import Learner
 from mldiag.readers.text_log import _is_log, text_log
 
 
@@ -213,7 +213,7 @@ def test_documents_are_no_logs_whatever_they_quote(name: str) -> None:
 
 
 def test_foreign_text_without_end_is_remembered_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mldiag.readers._text_templates.MOST_SKELETONS", 50)
+    monkeypatch.setattr("mldiag.readers._text.templates.MOST_SKELETONS", 50)
     noise = "".join(f"x{'abcdefghij'[i % 10] * (i % 97)} {i} y{i}z\n" for i in range(500))
     content = f"step 1 loss 0.5\n{noise}step 2 loss 0.4\n{noise}step 3 loss 0.3\n"
     assert list(read(content)[0]["train/loss"].data) == [0.5, 0.4, 0.3]

@@ -14,7 +14,8 @@ from msgspec.structs import replace
 from mldiag.artifacts import Artifact, Series, SettingValue
 from mldiag.errors import ReadError
 from mldiag.files import File
-from mldiag.readers import _columns, _trainer_history, trainer_state as module
+from mldiag.readers import trainer_state as module
+from mldiag.readers._tables import columns as _columns, trainer_history as _trainer_history
 from mldiag.readers.trainer_state import trainer_state
 
 NUMBERS = st.floats() | st.integers(-(10**9), 10**9)

@@ -17,7 +17,7 @@ from mldiag.artifacts import Series, SettingValue
 from mldiag.errors import ReadError
 from mldiag.files import File
 from mldiag.readers import as_reader
-from mldiag.readers._leveldb_log import BLOCK
+from mldiag.readers._stores.leveldb_log import BLOCK
 from mldiag.readers.wandb_metadata import wandb_metadata
 from mldiag.readers.wandb_run import MAGIC, wandb_run
 from mldiag.readers.wandb_summary import wandb_summary

@@ -10,7 +10,7 @@ from mldiag.readers import reader
 
 
 def _is_arguments(file: File) -> bool:
-    from mldiag.readers._arguments import style
+    from mldiag.readers._configs.arguments import style
 
     return style(file) is not None
 
@@ -30,6 +30,6 @@ def argfile(file: File) -> Iterator[Artifact]:
     Values are read as numbers, truth values and flat lists where they are such; secrets are left out. What is written
     over several lines is left out.
     """
-    from mldiag.readers._arguments import settings
+    from mldiag.readers._configs.arguments import settings
 
     yield from settings(file)

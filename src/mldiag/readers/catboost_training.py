@@ -10,8 +10,8 @@ from mldiag.artifacts import Artifact, Series, Source
 from mldiag.errors import ReadError
 from mldiag.files import File
 from mldiag.readers import reader
-from mldiag.readers._columns import number
-from mldiag.readers._settings import recorded
+from mldiag.readers._configs.settings import recorded
+from mldiag.readers._tables.columns import number
 from mldiag.vocabulary import series_name
 
 

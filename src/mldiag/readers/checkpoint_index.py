@@ -18,7 +18,7 @@ def checkpoint_index(file: File) -> Iterator[Artifact]:
     that is missing or cannot be read, a tensor that the index promises and its file lacks, and one that a file has and
     the index does not know, are named; the others are kept.
     """
-    from mldiag.readers._shards import merged, shards
+    from mldiag.readers._weights.shards import merged, shards
 
     listed = shards(file)
     checkpoint, troubles = merged(file, listed)

@@ -15,12 +15,12 @@ from mldiag.artifacts import Artifact, Series
 from mldiag.errors import ReadError
 from mldiag.files import BLOCK, File
 from mldiag.readers import reader
-from mldiag.readers._columns import Table, has_decimal_comma, is_log_row, number, seconds
-from mldiag.readers._csv_rows import NULLS, Gaps, Rows, cells, text_lines
+from mldiag.readers._tables.columns import Table, has_decimal_comma, is_log_row, number, seconds
+from mldiag.readers._tables.csv_rows import NULLS, Gaps, Rows, cells, text_lines
 from mldiag.vocabulary import axis, is_metric, normalized, split_of
 
 if TYPE_CHECKING:
-    from mldiag.readers._csv_blocks import PlainBlocks
+    from mldiag.readers._tables.csv_blocks import PlainBlocks
 
 DELIMITERS = ("\t", ";", "|", ",", " ")
 """In the order in which they win when a table reads equally well with several; a space stands for any white space."""
@@ -256,7 +256,7 @@ class _Log:
 
     def read_plain(self, data: bytes) -> bool:
         """Takes a block with numpy, and by themselves those of its lines that need it; False where it is not plain."""
-        from mldiag.readers._csv_blocks import PlainBlocks
+        from mldiag.readers._tables.csv_blocks import PlainBlocks
 
         if self._plain is None:
             self._plain = PlainBlocks(

@@ -23,7 +23,7 @@ def env_config(file: File) -> Iterator[Artifact]:
     Secrets are left out: whatever is called a key, token, secret or password, and addresses with a password in them.
     Lines that assign nothing are left out and counted.
     """
-    from mldiag.readers._assignments import variables
+    from mldiag.readers._configs.assignments import variables
 
     found = False
     wrong: list[int] = []

@@ -13,7 +13,7 @@ from mldiag.errors import ReadError
 from mldiag.files import File
 from mldiag.patterns import lazily
 from mldiag.readers import reader
-from mldiag.readers._columns import is_cell, number, shortened
+from mldiag.readers._tables.columns import is_cell, number, shortened
 from mldiag.vocabulary import series_name, split_of
 
 _SET = lazily(r"(train(ing)?|valid(ation)?|eval|test|dev|dtrain|dtest|dvalid|learn)([_-]?\d+)?", re.IGNORECASE)

@@ -9,8 +9,8 @@ from mldiag.artifacts import Artifact, Series
 from mldiag.errors import ReadError
 from mldiag.files import File
 from mldiag.readers import reader
-from mldiag.readers._columns import flat, number, shortened
-from mldiag.readers._settings import recorded
+from mldiag.readers._configs.settings import recorded
+from mldiag.readers._tables.columns import flat, number, shortened
 from mldiag.vocabulary import axis, is_metric, normalized, split_of
 
 SIZE_LIMIT = 2**18

@@ -27,6 +27,6 @@ def flax_msgpack(file: File) -> Iterator[Artifact]:
     The values are passed over, not read. Arrays that Flax cut into chunks because of their size are put together
     again by name. A file that ends too early is named; the arrays before are kept.
     """
-    from mldiag.readers._flax import read
+    from mldiag.readers._weights.flax import read
 
     yield from read(file)

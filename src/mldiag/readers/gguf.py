@@ -18,6 +18,6 @@ def gguf(file: File) -> Iterator[Artifact]:
     (`q8_0`, `q4_k`). Arrays in the metadata (tokens, scores, merges) are counted, not kept. A tensor that reaches
     beyond the file is named.
     """
-    from mldiag.readers._gguf import read
+    from mldiag.readers._weights.gguf import read
 
     yield from read(file)

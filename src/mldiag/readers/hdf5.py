@@ -26,6 +26,6 @@ def hdf5(file: File) -> Iterator[Artifact]:
     learning rate, loss) are settings that the checkpoint states. Values are not read; of chunked or compressed datasets
     no place is known. What the file keeps in a way that is not understood, and what lies behind its end, is named.
     """
-    from mldiag.readers._keras import read
+    from mldiag.readers._weights.keras import read
 
     yield from read(file)

@@ -20,7 +20,7 @@ _FOREIGN = frozenset({
 
 
 def _is_config(file: File) -> bool:
-    from mldiag.readers._assignments import has_assignments
+    from mldiag.readers._configs.assignments import has_assignments
 
     return file.name.lower() not in _FOREIGN and file.size <= SIZE_LIMIT and has_assignments(file)
 
@@ -34,7 +34,7 @@ def ini_config(file: File) -> Iterator[Artifact]:
     darknet's `1000,2000`) are read as such. Of a darknet network only `[net]` is read: its other sections are layers.
     Secrets are left out. Lines that are neither a section nor an assignment are left out and counted.
     """
-    from mldiag.readers._assignments import entries
+    from mldiag.readers._configs.assignments import entries
 
     found = False
     wrong: list[int] = []

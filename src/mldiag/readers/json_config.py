@@ -10,9 +10,9 @@ from mldiag.errors import ReadError
 from mldiag.files import File
 from mldiag.patterns import lazily
 from mldiag.readers import reader
-from mldiag.readers._literals import literal
+from mldiag.readers._configs.literals import literal
+from mldiag.readers._configs.settings import Value, flattened, is_record, is_table
 from mldiag.readers._places import places
-from mldiag.readers._settings import Value, flattened, is_record, is_table
 from mldiag.vocabulary import Vocabulary
 
 SIZE_LIMIT = 2**20

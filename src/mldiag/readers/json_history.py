@@ -12,8 +12,8 @@ from mldiag.artifacts import Artifact, Series
 from mldiag.files import File
 from mldiag.patterns import lazily
 from mldiag.readers import reader
-from mldiag.readers._columns import Table, flat, is_cell, is_log_row
-from mldiag.readers._settings import recorded
+from mldiag.readers._configs.settings import recorded
+from mldiag.readers._tables.columns import Table, flat, is_cell, is_log_row
 from mldiag.vocabulary import axis, is_known_quantity, is_metric, normalized, series_name, split_of, without_split
 
 _WRAPPERS = frozenset({

@@ -11,8 +11,8 @@ from mldiag.artifacts import Artifact
 from mldiag.errors import ReadError
 from mldiag.files import File
 from mldiag.readers import reader
-from mldiag.readers._columns import flat, is_log_row
-from mldiag.readers._settings import recorded
+from mldiag.readers._configs.settings import recorded
+from mldiag.readers._tables.columns import flat, is_log_row
 
 _decode = msgspec.json.Decoder().decode
 
@@ -69,7 +69,7 @@ def jsonl(file: File) -> Iterator[Artifact]:
     without its line end is being written and is left out in silence; other lines that are no JSON object are left out
     and counted.
     """
-    from mldiag.readers._jsonl_log import Log
+    from mldiag.readers._tables.jsonl_log import Log
 
     log = Log(file)
     for block in file.blocks():

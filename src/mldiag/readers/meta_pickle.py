@@ -17,8 +17,8 @@ def meta_pickle(file: File) -> Iterator[Artifact]:
     The pickle is not loaded: its opcodes are followed by a machine that builds dictionaries and numbers only. The
     size is `vocab_size`, else that of the tables `stoi` and `itos`; the largest id is that of `stoi`.
     """
-    from mldiag.readers._meta_pickle import mapping, vocabulary_size
-    from mldiag.readers._pickle_opcodes import Pairs
+    from mldiag.readers._tokens.meta_pickle import mapping, vocabulary_size
+    from mldiag.readers._weights.pickle_opcodes import Pairs
     from mldiag.tokens import Tokenizer
 
     found = mapping(file)

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 from mldiag.artifacts import Artifact, Source
 from mldiag.errors import ReadError
 from mldiag.files import File
-from mldiag.readers import _mlflow as mlflow, reader
+from mldiag.readers import reader
+from mldiag.readers._stores import mlflow
 
 if TYPE_CHECKING:
-    from mldiag.readers._sqlite import Database
+    from mldiag.readers._stores.sqlite import Database
 
 RUNS_LIMIT = 10_000
 """Runs of one database that are named."""
@@ -29,7 +30,7 @@ _NAMED = 5
 def _is_mlflow(file: File) -> bool:
     if not file.head.startswith(_MAGIC):
         return False
-    from mldiag.readers._sqlite import opened
+    from mldiag.readers._stores.sqlite import opened
 
     with opened(file) as database:
         return {"runs", "metrics", "params"} <= database.tables
@@ -37,7 +38,7 @@ def _is_mlflow(file: File) -> bool:
 
 def _runs(file: File) -> list[str]:
     """Ids of the runs that are not deleted, the first started first."""
-    from mldiag.readers._sqlite import opened
+    from mldiag.readers._stores.sqlite import opened
 
     with opened(file) as database:
         return _ids(database)
@@ -63,7 +64,7 @@ def mlflow_database(file: File) -> Iterator[Artifact]:
     status and MLflow's own tags are records, as in the file store. The file is opened read-only and as it is: what a
     write-ahead log beside it holds is not seen. Nothing but plain tables is read, with a limit on the work.
     """
-    from mldiag.readers._sqlite import opened
+    from mldiag.readers._stores.sqlite import opened
 
     with opened(file) as database:
         # To list all the runs for each of thousands would take the square of them.

@@ -11,8 +11,9 @@ from mldiag.artifacts import Artifact, Source
 from mldiag.errors import ReadError, os_reason
 from mldiag.files import File
 from mldiag.patterns import lazily
-from mldiag.readers import _mlflow as mlflow, reader
-from mldiag.readers._columns import EXCERPT_LIMIT
+from mldiag.readers import reader
+from mldiag.readers._stores import mlflow
+from mldiag.readers._tables.columns import EXCERPT_LIMIT
 
 DOCUMENT_LIMIT = 256 * 2**10
 """Largest `meta.yaml`, parameter or tag, in bytes, that is read; MLflow takes parameters of up to 8,000 characters."""

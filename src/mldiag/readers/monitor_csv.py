@@ -9,7 +9,7 @@ from mldiag.artifacts import Artifact, Series, Source
 from mldiag.errors import ReadError
 from mldiag.files import File
 from mldiag.readers import reader
-from mldiag.readers._columns import number
+from mldiag.readers._tables.columns import number
 
 _NAMES = {"r": "episode_reward", "l": "episode_length"}
 _MARK = b'"t_start"'

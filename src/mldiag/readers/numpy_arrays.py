@@ -16,6 +16,6 @@ def numpy_arrays(file: File) -> Iterator[Artifact]:
     Arrays of Python objects are listed as `object` and not unpickled, records of several fields as `structured`. Types
     of the other byte order keep NumPy's spelling (`>f4`). An array whose bytes are not all there is named.
     """
-    from mldiag.readers._numpy_headers import read
+    from mldiag.readers._weights.numpy_headers import read
 
     yield from read(file)

@@ -17,6 +17,6 @@ def onnx(file: File) -> Iterator[Artifact]:
     one. Where numbers lie in files of their own, the tensor says which; one that is missing is named. Producer, version
     and the properties of the model are metadata. Constants within nodes and subgraphs are no weights and are left out.
     """
-    from mldiag.readers._onnx import read
+    from mldiag.readers._weights.onnx import read
 
     yield from read(file)

@@ -40,10 +40,10 @@ def pytorch(file: File) -> Iterator[Artifact]:
     that an index beside it lists (`pytorch_model.bin.index.json`) is told with that index, not twice. A file whose
     end is missing is named; of the older format its names are still read.
     """
-    from mldiag.readers._shards import index_of
+    from mldiag.readers._weights.shards import index_of
 
     if index_of(file):
         return
-    from mldiag.readers._pytorch import artifacts
+    from mldiag.readers._weights.pytorch import artifacts
 
     yield from artifacts(file)

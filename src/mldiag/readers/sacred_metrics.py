@@ -12,7 +12,7 @@ from mldiag.errors import ReadError
 from mldiag.files import File
 from mldiag.patterns import lazily
 from mldiag.readers import reader
-from mldiag.readers._columns import is_cell, number, seconds, shortened
+from mldiag.readers._tables.columns import is_cell, number, seconds, shortened
 
 _BEGINNING = lazily(rb'\s*\{\s*"[^"\n]*"\s*:\s*\{\s*"(?:steps|timestamps|values)"\s*:\s*\[')
 

@@ -19,11 +19,11 @@ def safetensors(file: File) -> Iterator[Artifact]:
     reach beyond the file, or whose bytes do not fit their shape are an error; the others are kept. So is a file that is
     shorter or longer than its header says.
     """
-    from mldiag.readers._shards import index_of
+    from mldiag.readers._weights.shards import index_of
 
     if index_of(file):
         return
-    from mldiag.readers._safetensors import read
+    from mldiag.readers._weights.safetensors import read
 
     found, trouble = read(file)
     yield found

@@ -10,8 +10,8 @@ from mldiag.errors import ReadError
 from mldiag.files import File
 from mldiag.patterns import lazily
 from mldiag.readers import reader
-from mldiag.readers._columns import number
 from mldiag.readers._places import Path, places
+from mldiag.readers._tables.columns import number
 from mldiag.readers.jsonl import head_objects, json_object
 from mldiag.vocabulary import axis, normalized
 

@@ -10,7 +10,7 @@ from mldiag.readers import reader
 
 
 def _is_score_table(file: File) -> bool:
-    from mldiag.readers._examples import is_table_of_examples
+    from mldiag.readers._tables.examples import is_table_of_examples
 
     return is_table_of_examples(file)
 
@@ -31,6 +31,6 @@ def score_table(file: File) -> Iterator[Artifact]:
     At most 10 million cells are kept, which take 80 MB; the rest is counted. Rows with another number of cells than the
     header are left out and counted, except a last line that is still being written.
     """
-    from mldiag.readers._examples import tables
+    from mldiag.readers._tables.examples import tables
 
     yield from tables(file)

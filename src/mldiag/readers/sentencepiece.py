@@ -23,8 +23,8 @@ def sentencepiece(file: File) -> Iterator[Artifact]:
     The pieces are counted; what the trainer was asked for (`vocab_size`) may differ and is not used. Beside a
     `tokenizer.json` the model repeats what that one says, and is passed over.
     """
-    from mldiag.readers._sentencepiece import read
-    from mldiag.readers._vocabularies import beside
+    from mldiag.readers._tokens.sentencepiece import read
+    from mldiag.readers._tokens.vocabularies import beside
 
     if beside(file, "tokenizer.json"):
         return

@@ -15,8 +15,8 @@ from mldiag.errors import ReadError
 from mldiag.files import File
 from mldiag.patterns import lazily
 from mldiag.readers import reader
-from mldiag.readers._batch_system import directives
-from mldiag.readers._shell_words import Command, Script, Word
+from mldiag.readers._configs.batch_system import directives
+from mldiag.readers._configs.shell_words import Command, Script, Word
 from mldiag.secrets import is_secret, masked
 from mldiag.spans import Spans
 

@@ -14,8 +14,8 @@ from mldiag.readers import reader
 from mldiag.vocabulary import axis, split_of
 
 if TYPE_CHECKING:
-    from mldiag.readers._event import Log, Points
-    from mldiag.readers._tfrecord import Damage
+    from mldiag.readers._events.event import Log, Points
+    from mldiag.readers._events.tfrecord import Damage
 
 SMALL = 2**20
 """Bytes up to which a file is read without numpy: its import takes longer than 20,000 events take in Python."""
@@ -65,13 +65,13 @@ def tensorboard(file: File) -> Iterator[Artifact]:
 
 
 def _read(file: File) -> tuple[Log, Damage]:
-    from mldiag.readers._event import Log
-    from mldiag.readers._tfrecord import Damage
+    from mldiag.readers._events.event import Log
+    from mldiag.readers._events.tfrecord import Damage
 
     log, damage = Log(), Damage()
     file.head  # noqa: B018 (refuses the pointers of Git LFS)
     if file.size > (SMALL_WITH_NUMPY if "numpy" in sys.modules else SMALL):
-        from mldiag.readers._event_columns import read_columns
+        from mldiag.readers._events.columns import read_columns
 
         with file.open() as stream:
             try:
@@ -79,7 +79,7 @@ def _read(file: File) -> tuple[Log, Damage]:
             except OSError as error:
                 raise ReadError(f"cannot be read: {os_reason(error)}") from error
     else:
-        from mldiag.readers._event_rows import read_rows
+        from mldiag.readers._events.rows import read_rows
 
         read_rows(file.data, log, damage)
     return log, damage
@@ -142,7 +142,7 @@ def _split_of_folder(folder: str, file_name: str) -> str | None:
 
 
 def _settings(file: File, log: Log) -> Iterator[SettingValue]:
-    from mldiag.readers._event_settings import hyperparameters, text_settings
+    from mldiag.readers._events.settings import hyperparameters, text_settings
 
     for key, value in (*hyperparameters(log.hparams), *text_settings(log.texts)):
         yield SettingValue(key, value, Role.LOG, Source(file.path, key=key), record=True)

@@ -27,6 +27,6 @@ def tensorflow_checkpoint(file: File) -> Iterator[Artifact]:
     blocks may be compressed by Snappy, and their checksums are checked. Slots of optimizers and the text of the object
     graph are tensors like any other. A data file that is missing or too short is named.
     """
-    from mldiag.readers._tensorflow_index import read
+    from mldiag.readers._weights.tensorflow_index import read
 
     yield from read(file)

@@ -35,8 +35,8 @@ def _is_log(file: File) -> bool:
     """Whether a row of a training log is among the first lines."""
     if _DOCUMENTS.match(file.name) or not file.size or (b"\0" in file.head[:4096] and file.encoding == "utf-8"):
         return False
-    from mldiag.readers._text_series import Log
-    from mldiag.readers._text_templates import Learner
+    from mldiag.readers._text.series import Log
+    from mldiag.readers._text.templates import Learner
 
     learner = Learner()
     looked = 0
@@ -74,14 +74,14 @@ def text_log(file: File) -> Iterator[Artifact]:
     Dumps of arguments and lines of `key: value` before the first row are records of settings. A last line without its
     end is taken unless a number may be cut.
     """
-    from mldiag.readers._text_series import Log
-    from mldiag.readers._text_templates import Learner
+    from mldiag.readers._text.series import Log
+    from mldiag.readers._text.templates import Learner
     from mldiag.vocabulary import split_of
 
     learner = Learner()
     take, finish = learner.read, None
     if file.size >= IN_BULK:
-        from mldiag.readers._text_bulk import BulkLearner
+        from mldiag.readers._text.bulk import BulkLearner
 
         bulk = BulkLearner(learner)
         take, finish = bulk.read, bulk.finish

@@ -12,7 +12,7 @@ from mldiag.readers import reader
 def _is_tokens(file: File) -> bool:
     if not file.head:
         return False
-    from mldiag.readers._token_ids import described
+    from mldiag.readers._tokens.token_ids import described
 
     return described(file) is not None
 
@@ -30,6 +30,6 @@ def token_ids(file: File) -> Iterator[Artifact]:
     An array of NumPy (`.npy`) is taken where it has one dimension, whole numbers, and the name of tokens (`train.npy`,
     `tokens.npy`, `edu_fineweb_val_000000.npy`). A count in a header or index that the file's size contradicts is told.
     """
-    from mldiag.readers._token_ids import read
+    from mldiag.readers._tokens.token_ids import read
 
     yield from read(file)

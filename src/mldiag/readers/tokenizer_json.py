@@ -18,6 +18,6 @@ def tokenizer_json(file: File) -> Iterator[Artifact]:
     model in the file, by `tokenizer_config.json` and `special_tokens_map.json` beside it, else by the way it is
     written (`[PAD]`, `</s>`). Keras' `tokenizer.json` (`word_index`) is read too. Merges and scores are passed over.
     """
-    from mldiag.readers._tokenizer_json import read
+    from mldiag.readers._tokens.tokenizer_json import read
 
     yield read(file)

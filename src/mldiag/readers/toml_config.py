@@ -10,7 +10,7 @@ from mldiag.errors import ReadError
 from mldiag.files import File
 from mldiag.patterns import lazily
 from mldiag.readers import reader
-from mldiag.readers._settings import flattened, is_record
+from mldiag.readers._configs.settings import flattened, is_record
 from mldiag.toml import loads
 
 SIZE_LIMIT = 4 * 2**20

@@ -12,11 +12,11 @@ from mldiag.errors import ReadError
 from mldiag.files import HEAD, LONG, File
 from mldiag.patterns import lazily
 from mldiag.readers import reader
-from mldiag.readers._columns import Table, shortened
-from mldiag.readers._settings import recorded
+from mldiag.readers._configs.settings import recorded
+from mldiag.readers._tables.columns import Table, shortened
 
 if TYPE_CHECKING:
-    from mldiag.readers._trainer_history import History
+    from mldiag.readers._tables.trainer_history import History
 
 PLACEHOLDER_EPOCHS = 2**62
 """A Trainer that counts by steps over an iterable data set stores 2**63 - 1 as `num_train_epochs`."""
@@ -53,7 +53,7 @@ def trainer_state(file: File) -> Iterator[Artifact]:
 
 
 def _read_in_pieces(file: File) -> History | None:
-    from mldiag.readers._trainer_history import History
+    from mldiag.readers._tables.trainer_history import History
 
     history = History(file)
     return history if history.read() else None
@@ -68,7 +68,7 @@ def _parsed(document: Any, file: File) -> Iterator[Artifact]:
     table.add_all([entry for entry in entries if "train_runtime" not in entry])
     closing = next((entry for entry in reversed(entries) if "train_runtime" in entry), {})
     summary = {k: v for k, v in closing.items() if k not in ("step", "epoch")}
-    from mldiag.readers._key_lines import KeyLines
+    from mldiag.readers._tables.key_lines import KeyLines
 
     for series in table.series():
         lines = KeyLines(file.text, series)

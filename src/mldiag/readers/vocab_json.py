@@ -14,7 +14,7 @@ _PARTS = ("merges.txt", "added_tokens.json")
 def _is_vocabulary(file: File) -> bool:
     if file.name.lower() in _PARTS:
         return b"\0" not in file.head
-    from mldiag.readers._vocab_json import is_vocabulary
+    from mldiag.readers._tokens.vocab_json import is_vocabulary
 
     return is_vocabulary(file)
 
@@ -32,8 +32,8 @@ def vocab_json(file: File) -> Iterator[Artifact]:
     `added_tokens.json` count too. Beside a `tokenizer.json` these files repeat what that one says, and are passed over.
     The size counts ids, each once.
     """
-    from mldiag.readers._vocab_json import read
-    from mldiag.readers._vocabularies import beside
+    from mldiag.readers._tokens.vocab_json import read
+    from mldiag.readers._tokens.vocabularies import beside
 
     if file.name.lower() in _PARTS or beside(file, "tokenizer.json"):
         return

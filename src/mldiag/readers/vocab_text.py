@@ -26,7 +26,7 @@ def vocab_text(file: File) -> Iterator[Artifact]:
     WordPiece vocabulary. Beside a `tokenizer.json`, or a SentencePiece model of the same name, the file repeats what
     that one says, and is passed over.
     """
-    from mldiag.readers._vocabularies import CONVENTIONS, beside, special_of
+    from mldiag.readers._tokens.vocabularies import CONVENTIONS, beside, special_of
     from mldiag.tokens import Tokenizer
 
     if beside(file, "tokenizer.json") or beside(file, f"{file.name.rpartition('.')[0]}.model"):

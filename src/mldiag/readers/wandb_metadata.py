@@ -8,9 +8,9 @@ from mldiag.artifacts import Artifact, Role, SettingValue
 from mldiag.errors import ReadError
 from mldiag.files import File
 from mldiag.readers import reader
-from mldiag.readers._columns import shortened
-from mldiag.readers._literals import literal
-from mldiag.readers._settings import Value, is_secret, recorded
+from mldiag.readers._configs.literals import literal
+from mldiag.readers._configs.settings import Value, is_secret, recorded
+from mldiag.readers._tables.columns import shortened
 
 _KEPT = ("program", "gpu", "gpu_count")
 

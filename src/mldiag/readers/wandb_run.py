@@ -8,7 +8,7 @@ from mldiag.artifacts import Artifact, Role, SettingValue, Source
 from mldiag.errors import ReadError
 from mldiag.files import File
 from mldiag.readers import reader
-from mldiag.readers._settings import Value, flattened
+from mldiag.readers._configs.settings import Value, flattened
 
 MAGIC = b":W&B\xe1\xbe"
 """`:W&B` and 0xBEE1; the byte behind them is the version of the file format, 0 in every release so far."""
@@ -27,9 +27,9 @@ def wandb_run(file: File) -> Iterator[Artifact]:
     Every checksum is checked: behind a damaged place reading goes on with the next valid record, and what was lost is
     counted. A last record that is cut is left out in silence.
     """
-    from mldiag.readers import _wandb_records as wandb
-    from mldiag.readers._leveldb_log import Log
     from mldiag.readers._protobuf import Malformed
+    from mldiag.readers._stores import wandb_records as wandb
+    from mldiag.readers._stores.leveldb_log import Log
 
     if file.size <= len(MAGIC):
         raise ReadError("the file ends within its header" if file.size else "the file is empty")

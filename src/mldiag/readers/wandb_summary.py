@@ -8,7 +8,7 @@ from mldiag.artifacts import Artifact
 from mldiag.errors import ReadError
 from mldiag.files import File
 from mldiag.readers import reader
-from mldiag.readers._columns import Table, flat
+from mldiag.readers._tables.columns import Table, flat
 
 _OWN = frozenset({"_step", "_runtime", "_timestamp", "_wandb"})
 

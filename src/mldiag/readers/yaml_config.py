@@ -11,13 +11,13 @@ from mldiag.errors import ReadError
 from mldiag.files import File
 from mldiag.patterns import lazily
 from mldiag.readers import reader
-from mldiag.readers._literals import literal
-from mldiag.readers._settings import MAX_DEPTH, MAX_LIST, TABLE_SIZE, is_record, is_secret
+from mldiag.readers._configs.literals import literal
+from mldiag.readers._configs.settings import MAX_DEPTH, MAX_LIST, TABLE_SIZE, is_record, is_secret
 
 if TYPE_CHECKING:
     import yaml
 
-    from mldiag.readers._plain_yaml import Entry
+    from mldiag.readers._configs.plain_yaml import Entry
 
 SIZE_LIMIT = 4 * 2**20
 """Larger documents are data (annotations, manifests), not configurations."""
@@ -88,7 +88,7 @@ def yaml_config(file: File) -> Iterator[Artifact]:
 
 
 def _plain(file: File) -> Iterator[SettingValue] | None:
-    from mldiag.readers._plain_yaml import entries
+    from mldiag.readers._configs.plain_yaml import entries
 
     found = entries(file.text, special=_SPECIAL, deepest=MAX_DEPTH, longest=MAX_LIST, largest=TABLE_SIZE)
     return None if found is None else _settings(found, file)

@@ -7,7 +7,6 @@ from file names that are no text, are spelled out.
 
 from __future__ import annotations
 
-import json as standard
 import math
 from typing import Any
 
@@ -40,6 +39,8 @@ def json(report: Report, style: Style) -> str:
 
 def document(value: Any) -> str:
     """A value made of dicts, sequences and scalars as a strict JSON document, ending in a newline."""
+    import json as standard
+
     return standard.dumps(_strict(value), indent=2, allow_nan=False) + "\n"
 
 

@@ -1,0 +1,1 @@
+"""Configurations and scripts: what their readers share."""

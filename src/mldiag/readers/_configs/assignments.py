@@ -1,0 +1,150 @@
+"""Lines that assign a value to a name: INI files and environment variables."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from mldiag.artifacts import Role, SettingValue
+from mldiag.files import File
+from mldiag.patterns import lazily
+from mldiag.readers._configs.literals import literal
+from mldiag.readers._configs.settings import MAX_LIST, Value, is_record, is_secret
+
+_SECTION = lazily(r"\s*\[([^\]]*)\]\s*(?:[#;].*)?$")
+_ENTRY = lazily(r"([^\s=:#;\[][^=:]*?)\s*[=:]\s*(.*?)\s*$")
+_COMMENT = lazily(r"\s+[#;].*$")
+_QUOTED = lazily(r"""((["']).*?\2)\s*(?:[#;].*)?$""")
+_VARIABLE = lazily(r"\s*(?:export\s+)?([A-Za-z_][\w.\-]*)\s*=[ \t]*")
+# Sections of a darknet network, which describe layers.
+_LAYERS = frozenset({"convolutional", "maxpool", "route", "shortcut", "yolo", "region", "connected", "softmax"})
+_NETWORK = frozenset({"net", "network"})
+
+
+def has_assignments(file: File) -> bool:
+    """Whether the first lines that say anything are a section or an assignment."""
+    text = file.head.decode(file.encoding, errors="replace")
+    if "\0" in text:
+        return False
+    said = [t for t in re.split(r"\r?\n|\r", text)[:200] if t.strip() and t.lstrip()[0] not in "#;"]
+    fitting = sum(bool(_SECTION.match(t) or _ENTRY.match(t) or t[0] in " \t") for t in said)
+    return bool(said) and fitting > 0.8 * len(said)
+
+
+def entries(file: File) -> Iterator[SettingValue | int]:
+    """The entries of an INI file; a line that is none as its number."""
+    text = file.text
+    lines = list(_lines(text))
+    sections = {m[1].strip().lower() for _, t in lines if (m := _SECTION.match(t))}
+    darknet = bool(sections & _NETWORK and sections & _LAYERS)
+    record = is_record(file)
+    section = ""
+    at = 0
+    while at < len(lines):
+        start, line = lines[at]
+        at += 1
+        if not line.strip() or line.lstrip()[0] in "#;":
+            continue
+        if header := _SECTION.match(line):
+            section = header[1].strip()
+            continue
+        entry = _ENTRY.match(line)
+        if entry is None:
+            yield text.count("\n", 0, start) + 1
+            continue
+        parts = [_uncommented(entry[2])]
+        while at < len(lines) and lines[at][1][:1] in (" ", "\t") and lines[at][1].strip():
+            parts.append(_uncommented(lines[at][1].strip()))
+            at += 1
+        if darknet and section.lower() not in _NETWORK:
+            continue
+        key = entry[1].strip()
+        name = f"{section}.{key}" if section and section.upper() != "DEFAULT" else key
+        value = _value(" ".join(parts) if len(parts) > 1 else parts[0])
+        if is_secret(key, value):
+            continue
+        first = start + entry.start(2)
+        spanned = len(parts) == 1 and parts[0]
+        end = first + len(parts[0]) if spanned else None
+        yield SettingValue(name, value, Role.FILE, file.source(first, end, key=name), record=record)
+
+
+def _uncommented(text: str) -> str:
+    quoted = _QUOTED.match(text)
+    return quoted[1] if quoted else _COMMENT.sub("", text)
+
+
+def _lines(text: str) -> Iterator[tuple[int, str]]:
+    """Lines without their ends, each with its offset."""
+    at = 0
+    while at < len(text):
+        end = text.find("\n", at)
+        end = len(text) if end < 0 else end
+        yield at, text[at:end].rstrip("\r")
+        at = end + 1
+
+
+def _value(text: str) -> Value:
+    """A number, truth value, list or text; JSON as spaCy writes it, else as ConfigParser's `get…` would read it."""
+    if text[:1] in '"[' and len(text) > 1:
+        import json
+
+        try:
+            found: Any = json.loads(text)
+        except (ValueError, RecursionError):
+            found = None
+        if isinstance(found, str):
+            return found
+        if isinstance(found, list) and len(found) <= MAX_LIST and not any(isinstance(v, dict | list) for v in found):
+            return tuple(found)
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
+        return text[1:-1]
+    if "," in text and re.fullmatch(r"[\d.eE+\-,\s]+", text):
+        return literal(f"({text})")
+    return {"yes": True, "on": True, "no": False, "off": False}.get(text.lower(), literal(text))
+
+
+def variables(file: File) -> Iterator[SettingValue | int | None]:
+    """The variables of an environment file; None for a secret, a line that assigns nothing as its number."""
+    text = file.text
+    record = is_record(file)
+    at = 0
+    while at < len(text):
+        line_end = _end(text, at)
+        line = text[at:line_end]
+        if not line.strip() or line.lstrip().startswith("#"):
+            at = line_end + 1
+            continue
+        name = _VARIABLE.match(line)
+        if name is None:
+            yield text.count("\n", 0, at) + 1
+            at = line_end + 1
+            continue
+        start, end, value, behind = _quoted(text, at + name.end(), line_end)
+        at = behind
+        key = name[1]
+        if is_secret(key, value, environment=True):
+            yield None
+            continue
+        place = file.source(start, end if end > start else None, key=key)
+        yield SettingValue(key, value, Role.FILE, place, record=record)
+
+
+def _end(text: str, at: int) -> int:
+    end = text.find("\n", at)
+    return len(text) if end < 0 else end
+
+
+def _quoted(text: str, at: int, line_end: int) -> tuple[int, int, Value, int]:
+    """Where a value stands, what it is, and where the next line begins."""
+    mark = text[at : at + 1]
+    if mark in ("'", '"'):
+        closing = re.compile(r'(?:[^"\\]|\\.)*"' if mark == '"' else r"[^']*'", re.DOTALL).match(text, at + 1)
+        if closing is not None:
+            inner = text[at + 1 : closing.end() - 1]
+            if mark == '"' and "\\" in inner:
+                inner = re.sub(r"\\(.)", lambda m: {"n": "\n", "t": "\t"}.get(m[1], m[1]), inner, flags=re.DOTALL)
+            return at + 1, closing.end() - 1, literal(inner), _end(text, closing.end()) + 1
+    raw = re.sub(r"\s+#.*$", "", text[at:line_end]).rstrip()
+    return at, at + len(raw), literal(raw), line_end + 1

@@ -1,0 +1,1 @@
+"""What tracking tools keep: W&B records, MLflow folders and databases."""

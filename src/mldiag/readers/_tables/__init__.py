@@ -1,0 +1,1 @@
+"""Rows of cells: what the readers of tables, JSON lines and histories share."""

@@ -1,0 +1,1 @@
+"""Free text: lines to templates, templates to rows, rows to series."""

@@ -1,0 +1,1 @@
+"""Checkpoints: headers of every format, nothing unpickled."""
