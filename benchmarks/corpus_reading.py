@@ -110,7 +110,7 @@ def points(runs: list[Run]) -> int:
 
 def logged_rows(runs: list[Run]) -> int:
     """Rows of the longest log: what a parser counts that takes the column of steps or epochs for a series."""
-    return max((count for run in runs for count in run.rows.values()), default=0)
+    return max((rows.count for run in runs for rows in run.rows.values()), default=0)
 
 
 def has_validation(runs: list[Run]) -> bool:

@@ -27,10 +27,11 @@ SIZES = (2**17, 2**18, 2**19, 2**20, 2**21, 2**22)
 """Bytes of the tables with which the two ways of mldiag are compared."""
 
 MLDIAG = Way(
-    "import sys\nfrom pathlib import Path\nfrom mldiag.files import File\n"
+    "import sys\nfrom pathlib import Path\nfrom mldiag.artifacts import Series\nfrom mldiag.files import File\n"
     "from mldiag.readers import csv_table as module",
     "path = Path(sys.argv[1])\n"
-    "series = {s.raw_name: s for s in module.csv_table(File(path.parent, path.name))}\n"
+    "found = module.csv_table(File(path.parent, path.name))\n"
+    "series = {s.raw_name: s for s in found if isinstance(s, Series)}\n"
     "check = [len(series['train_loss']), round(sum(series['train_loss'].data[:1000]), 9), "
     "series['lr'].data[-1], series['train_loss'].step_data[-1]]",
 )

@@ -32,10 +32,11 @@ CHECK = (
     "check = [len(columns['loss']), sum(v == v for v in columns['loss']), columns['lr'][-1], len(columns['eval_loss'])]"
 )
 MLDIAG = Way(
-    "import sys, numpy\nfrom pathlib import Path\nfrom mldiag.files import File\n"
-    "from mldiag.readers import _jsonl_log, jsonl as module",
+    "import sys, numpy\nfrom pathlib import Path\nfrom mldiag.artifacts import Series\nfrom mldiag.files import File\n"
+    "import mldiag.readers._tables.jsonl_log\nfrom mldiag.readers import jsonl as module",
     "path = Path(sys.argv[1])\n"
-    "columns = {s.raw_name: s.data for s in module.jsonl(File(path.parent, path.name))}\n" + CHECK,
+    "found = module.jsonl(File(path.parent, path.name))\n"
+    "columns = {s.raw_name: s.data for s in found if isinstance(s, Series)}\n" + CHECK,
 )
 PER_LINE = """\
 columns = {{}}
@@ -101,7 +102,7 @@ def switch(folder: Path, rounds: int) -> None:
         times = []
         for limit in (2**40, 0):
             way = Way(
-                MLDIAG.imports + f"\n_jsonl_log.SMALL = {limit}",
+                MLDIAG.imports + f"\nmldiag.readers._tables.jsonl_log.SMALL = {limit}",
                 MLDIAG.body.replace("['eval_loss']", ".get('eval_loss', ())"),
             )
             times.append(sorted(cost(way, str(path)).op for _ in range(rounds))[rounds // 2])

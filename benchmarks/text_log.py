@@ -81,7 +81,7 @@ IMPORTS = (
     "import sys\nfrom pathlib import Path\nfrom mldiag.artifacts import Series\nfrom mldiag.files import File\n"
     "from mldiag.readers import text_log as module"
 )
-MLDIAG = Way(f"{IMPORTS}, _text_bulk, _text_series", READ)
+MLDIAG = Way(f"{IMPORTS}\nimport mldiag.readers._text.bulk, mldiag.readers._text.series", READ)
 POLARS = (
     "import sys, polars",
     "lines = polars.read_csv(sys.argv[1], has_header=False, separator='\\x01', quote_char=None, new_columns=['l'])\n"

@@ -29,7 +29,8 @@ TARGET_PEAK = 105 * 2**20
 CHECK = "check = [len(columns['loss']), sum(v == v for v in columns['loss']), columns['eval_loss'][-1]]"
 MLDIAG = Way(
     "import sys, numpy\nfrom pathlib import Path\nfrom mldiag.files import File\n"
-    "from mldiag.readers import _trainer_history, trainer_state as module\nfrom mldiag.artifacts import Series",
+    "import mldiag.readers._tables.trainer_history\nfrom mldiag.readers import trainer_state as module\n"
+    "from mldiag.artifacts import Series",
     "path = Path(sys.argv[1])\n"
     "found = module.trainer_state(File(path.parent, path.name))\n"
     "columns = {s.raw_name: s.data for s in found if isinstance(s, Series)}\n" + CHECK,

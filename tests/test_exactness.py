@@ -353,6 +353,8 @@ def test_of_a_file_with_a_cut_last_line_the_rest_is_kept(read: Reading, name: st
     run = read(files)
     assert values(run, "train/loss") == [8.5, 7.5, 6.5, 5.5, 4.5]
     assert steps(run, "train/loss") == [1, 2, 3, 4, 5]
+    if name in run.rows:
+        assert (run.rows[name].count, run.rows[name].cut) == (6 if name.endswith(".csv") else 5, True)
 
 
 def test_damage_inside_an_event_file_costs_its_record_and_is_counted(read: Reading) -> None:

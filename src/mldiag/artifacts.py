@@ -136,10 +136,15 @@ def _as_numpy(data: array[float]) -> NDArray[np.float64]:
 
 
 class LogRows(Struct, frozen=True):
-    """How many rows a log has, whatever each of them holds: training and validation may stand in rows of their own."""
+    """How many rows a log has, whatever each of them holds: training and validation may stand in rows of their own.
+
+    Attributes:
+        cut: behind them stands the beginning of one more, which is still being written or was never finished.
+    """
 
     source: Source
     count: int
+    cut: bool = False
 
 
 class Disagreement(Struct, frozen=True):

@@ -127,7 +127,7 @@ def assembled(
         metrics=Metrics(merged.series, merged.disagreements),
         settings=_without_outdated(_settings(found.artifacts, program, plugins.setting, pre), folder.overlay),
         program=program,
-        rows={a.source.path: a.count for a in found.artifacts if isinstance(a, LogRows)},
+        rows={a.source.path: a for a in found.artifacts if isinstance(a, LogRows)},
         artifacts=_collected(found.artifacts),
         passed_over=merged.passed_over,
         unread=tuple(a for a in found.artifacts if isinstance(a, Unread)),

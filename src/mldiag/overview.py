@@ -12,6 +12,7 @@ from msgspec import Struct
 from mldiag.artifacts import (
     Disagreement,
     Launch,
+    LogRows,
     Metrics,
     PythonSource,
     Samples,
@@ -51,7 +52,7 @@ def described(run: Run, vocabulary: Vocabulary | None = None) -> dict[str, Any]:
         "path": run.path,
         "name": run.name,
         "summary": _summary(run, series),
-        "files": [{"path": p, "reader": reader, "rows": run.rows.get(p)} for p, reader in run.files.items()],
+        "files": [{"path": p, "reader": reader, **_rows(run.rows.get(p))} for p, reader in run.files.items()],
         "unread": [unread(u) for u in run.unread],
         "series": series,
         "passed_over": [_series(found) for found in run.passed_over],
@@ -70,6 +71,10 @@ def described(run: Run, vocabulary: Vocabulary | None = None) -> dict[str, Any]:
 
 
 _SHOWN = frozenset({Samples.of, Checkpoint, TokenFile, Tokenizer, ScoreTable})
+
+
+def _rows(rows: LogRows | None) -> dict[str, Any]:
+    return {"rows": None, "cut": False} if rows is None else {"rows": rows.count, "cut": rows.cut}
 
 
 def _summary(run: Run, series: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

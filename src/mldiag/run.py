@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from mldiag.artifacts import Collection, Metrics, Program, Samples, Series, Settings, Unread
+from mldiag.artifacts import Collection, LogRows, Metrics, Program, Samples, Series, Settings, Unread
 from mldiag.errors import NotApplicable
 from mldiag.facts import Fact
 from mldiag.suppression import Suppression
@@ -27,7 +27,7 @@ class Run(Struct):
         root: its folder. `path`: how the user named that, for reports. `name`: of the run: its folder's or, where one
             file was named, that file's.
         files: paths that were read, relative to the root, with the name of the reader that took each.
-        rows: by path, how many rows each log has.
+        rows: by path, the rows of each log.
         artifacts: by struct, what the collections hand out (`Sample`, `Checkpoint`, `ScoreTable`, …).
         passed_over: series that share the canonical name of one in `metrics` and are another quantity.
         pre: only what is known before training was read.
@@ -40,7 +40,7 @@ class Run(Struct):
     metrics: Metrics = field(default_factory=Metrics)
     settings: Settings = field(default_factory=Settings)
     program: Program = field(default_factory=Program)
-    rows: Mapping[str, int] = field(default_factory=dict)
+    rows: Mapping[str, LogRows] = field(default_factory=dict)
     artifacts: Mapping[type, tuple[Any, ...]] = field(default_factory=dict)
     passed_over: tuple[Series, ...] = ()
     unread: tuple[Unread, ...] = ()

@@ -225,11 +225,12 @@ def test_rule_folders_of_the_configuration_are_loaded(work: Path) -> None:
     assert (done.returncode, "TST001" in done.stdout) == (1, True)
 
 
-def test_rules_that_lie_below_a_checked_path_are_never_executed(work: Path) -> None:
+@pytest.mark.parametrize("path", ["bad", "bad/run.sh"])
+def test_rules_that_lie_below_a_checked_path_are_never_executed(work: Path, path: str) -> None:
     (work / "bad" / "mldiag.toml").write_text('rule-folders = ["rules"]\n')
     (work / "bad" / "rules").mkdir()
     (work / "bad" / "rules" / "evil.py").write_text("open('executed', 'w')\n" + RULES)
-    done = mldiag("check", "bad", cwd=work)
+    done = mldiag("check", path, cwd=work)
     assert (done.returncode, done.stdout) == (2, "")
     assert "nothing that lies below a checked path" in done.stderr
     assert not list(work.rglob("executed"))

@@ -98,7 +98,9 @@ def rule_folders(paths: Sequence[Path], given: Sequence[Path]) -> list[Path]:
     from mldiag import settings
     from mldiag.errors import SettingsError
 
-    checked = [Path(os.path.realpath(path)) for path in paths]
+    # Of a file that is named its folder is among what is checked, unless one works in that folder.
+    real = [Path(os.path.realpath(path)) for path in paths]
+    checked = [p if p.is_dir() or p.parent == Path.cwd() else p.parent for p in real]
     folders = dict.fromkeys(given)
     for path in paths:
         config = settings.find(path)

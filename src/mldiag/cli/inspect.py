@@ -151,6 +151,7 @@ def _file_rows(files: Sequence[dict[str, Any]]) -> Iterator[list[Part]]:
         else:
             for file in members:
                 rows = counted(file["rows"], "row") if file["rows"] else ""
+                rows += " and the beginning of one" if rows and file["cut"] else ""
                 yield [(file["path"], "place"), (reader, "dim"), (rows, "dim")]
 
 

@@ -309,12 +309,14 @@ class _Log:
             if not being_written:
                 self._first_wrong = self._first_wrong if self._wrong else (line, trouble)
                 self._wrong += 1
+            self.table.cut |= being_written
             return
         filled: dict[str, str | None] = {n: c for n, c in zip(self._names, row, strict=True) if n and c}
         missing = self._gaps.missing({n for n in filled if n in self._gaps.columns})
         if being_written and number(row[-1]) is None:
             filled.pop(self._names[-1], None)  # `1e` of `1e-05`
             missing.discard(self._names[-1])
+            self.table.cut = True
         cells_of = {n: None if c and c.lower() in NULLS else c for n, c in filled.items()}
         self.table.add(cells_of | dict.fromkeys(missing) if missing else cells_of, line)
 

@@ -101,7 +101,7 @@ def text_log(file: File) -> Iterator[Artifact]:
         finish()
     log = Log(learner, file.path, split_of(file.name.rsplit(".", 1)[0]))
     yield from log.series()
-    yield LogRows(Source(file.path), sum(len(rows.template.at) for rows in log.accepted))
+    yield LogRows(Source(file.path), sum(len(rows.template.at) for rows in log.accepted), learner.cut)
     yield from log.settings()
     if trouble is not None:
         raise ReadError(trouble.reason, line=trouble.line, partial=bool(log.accepted))

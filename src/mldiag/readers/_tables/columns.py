@@ -225,6 +225,7 @@ class Table:
         split: of the whole file, for names that have none of their own (`val.csv` with a column `loss`).
 
     Attributes:
+        cut: the log ends within a row.
         planned: what rows repeat about the plan (LLaMA-Factory's `total_steps`), as last said; no series.
     """
 
@@ -238,6 +239,7 @@ class Table:
         self._splits: list[str] = []
         self._lines = array("q")
         self._count = 0
+        self.cut = False
         self.planned: dict[str, object] = {}
 
     def __len__(self) -> int:
@@ -381,7 +383,7 @@ class Table:
 
     @property
     def extent(self) -> LogRows:
-        return LogRows(Source(self._file.path), self._count)
+        return LogRows(Source(self._file.path), self._count, self.cut)
 
     def series(self) -> Iterator[Series]:
         """One series per numeric column, without a canonical name (the vocabulary gives it)."""

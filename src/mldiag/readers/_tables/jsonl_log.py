@@ -90,6 +90,8 @@ class Log:
                 if at < len(pieces) - 1:
                     self.first_bad = self.first_bad if self.bad else (first + at, _shown(line))
                     self.bad += 1
+                else:
+                    self.table.cut = True
                 continue
             self._flush(rows, lines)
             rows, lines = [], array("q")

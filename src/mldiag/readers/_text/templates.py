@@ -97,7 +97,7 @@ class Learner:
     Attributes:
         templates: all with a quantity or an axis, in the order of their first lines.
         sections: headers that give a split to what follows (`Validation:`): line and split, None where one ends.
-        preamble: what the log says it uses.
+        preamble: what the log says it uses. `cut`: the last line was left out, as it may still be written.
         dated: some line holds a date or time, as those of loggers do.
         unknown: how many lines with numbers, each of another kind, had nothing to do with a log.
     """
@@ -106,6 +106,7 @@ class Learner:
         self.templates: list[Template] = []
         self.sections: list[tuple[float, str | None]] = []
         self.preamble = Preamble()
+        self.cut = False
         self.dated = False
         self.unknown = 0
         self._lines = Lines()
@@ -181,6 +182,7 @@ class Learner:
             complete = _decimals(self._cut(known.first)[-2]) == _decimals(parts[-2])
         else:
             complete = known is not None or not any(_continues(t.literals, key) for t in self.templates)
+        self.cut = not complete
         if complete:
             self.read(block)
 
