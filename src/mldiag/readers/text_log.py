@@ -86,6 +86,7 @@ def text_log(file: File) -> Iterator[Artifact]:
         bulk = BulkLearner(learner)
         take, finish = bulk.read, bulk.finish
     trouble: ReadError | None = None
+    cut = redrawn = False
     try:
         for block in file.blocks():
             if not block.data.endswith((b"\n", b"\r")):
@@ -93,15 +94,18 @@ def text_log(file: File) -> Iterator[Artifact]:
                 whole, _, last = block.data.rpartition(b"\n")
                 take(Block(whole, block.line, block.ends))
                 learner.read_last(Block(last, block.line + block.ends, 0))
+                # Of a line that is drawn again and again the next state is nothing that is missing.
+                cut = learner.cut and not (b"\r" in last or (redrawn and not whole))
             else:
                 take(block)
+            redrawn = block.data.endswith(b"\r")
     except ReadError as error:
         trouble = error
     if finish is not None:
         finish()
     log = Log(learner, file.path, split_of(file.name.rsplit(".", 1)[0]))
     yield from log.series()
-    yield LogRows(Source(file.path), sum(len(rows.template.at) for rows in log.accepted), learner.cut)
+    yield LogRows(Source(file.path), sum(len(rows.template.at) for rows in log.accepted), cut)
     yield from log.settings()
     if trouble is not None:
         raise ReadError(trouble.reason, line=trouble.line, partial=bool(log.accepted))
