@@ -10,6 +10,7 @@ from mldiag.artifacts import Role, SettingValue
 from mldiag.errors import ReadError
 from mldiag.files import File
 from mldiag.patterns import lazily
+from mldiag.readers._configs.assignments import lines_at
 from mldiag.readers._configs.literals import literal
 from mldiag.readers._configs.settings import Value, flattened, is_secret
 from mldiag.readers._tables.columns import shortened
@@ -64,15 +65,6 @@ def settings(file: File) -> Iterator[SettingValue]:
         yield from _pairs(file)
 
 
-def _lines(text: str) -> Iterator[tuple[int, str]]:
-    at = 0
-    while at < len(text):
-        end = text.find("\n", at)
-        end = len(text) if end < 0 else end
-        yield at, text[at:end].rstrip("\r")
-        at = end + 1
-
-
 def _setting(file: File, key: str, text: str, start: int, *, record: bool) -> SettingValue | None:
     value: Value = literal(text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"" else text)
     if is_secret(key, value):
@@ -86,7 +78,7 @@ def _flags(file: File) -> Iterator[SettingValue]:
     open_flag: tuple[str, int] | None = None
     values: list[tuple[int, str]] = []
     closed = False  # a value on the flag's own line is the whole of it
-    for start, line in (*_lines(file.text), (0, "--end")):
+    for start, line in (*lines_at(file.text), (0, "--end")):
         said = line.strip()
         if said in ("", "-", "--") or said.startswith("#"):
             continue
@@ -120,7 +112,7 @@ def _finished(file: File, flag: tuple[str, int], values: list[tuple[int, str]]) 
 
 
 def _pairs(file: File) -> Iterator[SettingValue]:
-    for start, line in _lines(file.text):
+    for start, line in lines_at(file.text):
         if _RULER.fullmatch(line) or line.lstrip().startswith("#"):
             continue
         pair = _PAIR.match(line)

@@ -35,7 +35,7 @@ def has_assignments(file: File) -> bool:
 def entries(file: File) -> Iterator[SettingValue | int]:
     """The entries of an INI file; a line that is none as its number."""
     text = file.text
-    lines = list(_lines(text))
+    lines = list(lines_at(text))
     sections = {m[1].strip().lower() for _, t in lines if (m := _SECTION.match(t))}
     darknet = bool(sections & _NETWORK and sections & _LAYERS)
     record = is_record(file)
@@ -75,7 +75,7 @@ def _uncommented(text: str) -> str:
     return quoted[1] if quoted else _COMMENT.sub("", text)
 
 
-def _lines(text: str) -> Iterator[tuple[int, str]]:
+def lines_at(text: str) -> Iterator[tuple[int, str]]:
     """Lines without their ends, each with its offset."""
     at = 0
     while at < len(text):
