@@ -60,8 +60,8 @@ def generalization_gap(
     - `min_reversal`: rise of the validation loss / fall of the train loss in the second half that warns (0.1),
       if it is `errors` standard errors (2).
     - `min_score_gap`: train - validation score (0.12).
-    Defaults chosen on 262 labelled runs with a loss (122 of them read with a provisional parser for formats that have
-    no reader yet), those of the gap that opened at a standstill on 107 pairs, so that none labelled healthy has a
+    Defaults chosen on 262 labelled runs with a loss (122 of them read with a provisional parser for formats that had
+    no reader then), those of the gap that opened at a standstill on 107 pairs, so that none labelled healthy has a
     finding. No run was held out.
 
     ## Fix

@@ -64,8 +64,8 @@ def validation_rise(
     - `max_wait`: evaluations after the best at which a run that ended before its plan was stopped early (10).
     - `min_score_rise`: rise of a held-out score, as a fraction, that makes an error a warning (0.02), unless the loss
       rose by `max_excused_rise` of its best (0.5).
-    Defaults chosen on 262 labelled runs with a loss (122 of them read with a provisional parser for formats that have
-    no reader yet), so that none labelled healthy has a finding. No run was held out.
+    Defaults chosen on 262 labelled runs with a loss (122 of them read with a provisional parser for formats that had
+    no reader then), so that none labelled healthy has a finding. No run was held out.
 
     ## Fix
     Unsafe: a patience that is set but was never reached is lowered to the evaluations in which the loss rose. Shown

@@ -74,7 +74,7 @@ def divergence(
 
     ## Source
     Thresholds: chosen on 262 labelled runs with a loss (122 of them read with a provisional parser for formats that
-    have no reader yet); those of the lasting rise on 140 and on simulated runs. No run was held out.
+    had no reader then); those of the lasting rise on 140 and on simulated runs. No run was held out.
     Rates beyond the edge of stability diverge: Cohen et al. 2021, arXiv:2103.00065.
     """
     if curves.reinforcement or curves.adversarial:

@@ -59,7 +59,7 @@ def non_finite(
 
     ## Source
     JSON has no NaN: RFC 8259, 6. Measured on 262 labelled runs with a loss, 122 of them
-    read with a provisional parser for formats that have no reader yet.
+    read with a provisional parser for formats that had no reader then.
     """
     broken = [b for b in breaks.items if _lasting(b, run_length) or b.series.name in _TOTALS]
     if not broken:
