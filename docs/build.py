@@ -24,9 +24,10 @@ def rule_page(rule: Rule) -> str:
     """One rule's page as Markdown."""
     stage = "before training (`--stage pre`) and after" if rule.pre else "after training"
     explains = f"\nMay explain: {', '.join(rule.explains)}.\n" if rule.explains else ""
+    yields = f"\nGives way to: {', '.join(rule.gives_way_to)}.\n" if rule.gives_way_to else ""
     return (
         f"# {rule.code} {rule.name}\n\n"
-        f"Severity: {rule.severity}. Family: {rule.family}. Checked: {stage}.\n{explains}\n{rule.doc}\n"
+        f"Severity: {rule.severity}. Family: {rule.family}. Checked: {stage}.\n{explains}{yields}\n{rule.doc}\n"
     )
 
 

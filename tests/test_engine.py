@@ -46,6 +46,20 @@ def optional_input(run: Run, samples: Samples | None):
         yield Finding("samples")
 '''
 
+VERDICTS = '''
+from mldiag.api import Finding, Metrics, rule
+
+@rule("BBB001", severity="{better}")
+def truer(metrics: Metrics):
+    """Says what happened."""
+    yield Finding("it broke", at=metrics.series[0].source)
+
+@rule("BBB002", severity="warning", gives_way_to=("BBB001",))
+def poorer(metrics: Metrics):
+    """Says something that cannot be true beside it."""
+    yield Finding("it did not move")
+'''
+
 
 @pytest.fixture(scope="module")
 def plugins(tmp_path_factory: pytest.TempPathFactory) -> Plugins:
@@ -176,3 +190,21 @@ def test_a_comment_above_a_continued_command_holds_for_all_of_its_lines(tmp_path
 def test_a_comment_above_does_not_hold_for_the_command_after_next(tmp_path: Path, plugins: Plugins) -> None:
     report = check(tmp_path, plugins, {"run.sh": "# mldiag: ignore[AAA001]\necho start\npython train.py --lr 3\n"})
     assert [f.code for f in report.findings] == ["AAA001"]
+
+
+@pytest.mark.parametrize(("better", "found"), [("error", ["BBB001"]), ("info", ["BBB002", "BBB001"])])
+def test_a_rule_gives_way_to_one_that_says_the_truer_thing_at_least_as_gravely(
+    tmp_path: Path, better: str, found: list[str]
+) -> None:
+    write_files(tmp_path, {"rules/rules.py": VERDICTS.format(better=better), "run/log.csv": "step,loss\n1,2\n2,1\n"})
+    plugins = load([tmp_path / "rules"])
+    report = judge(tmp_path / "run", [plugins.rules[c] for c in ("BBB001", "BBB002")], plugins)
+    assert [f.code for f in report.findings] == found
+    assert [(s.code, s.reason) for s in report.skipped] == [("BBB002", "BBB001 says what happened to these values")] * (
+        found == ["BBB001"]
+    )
+
+
+def test_no_two_rules_give_way_to_each_other() -> None:
+    rules = load().rules
+    assert not [(a, b) for a in rules for b in rules[a].gives_way_to if b in rules and a in rules[b].gives_way_to]

@@ -8,7 +8,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from mldiag.errors import NotApplicable
-from mldiag.findings import Failed, Finding, Skipped
+from mldiag.findings import Failed, Finding, Severity, Skipped
 from mldiag.report import RunReport
 from mldiag.rules import Rule
 from mldiag.run import Run, arguments
@@ -52,6 +52,10 @@ def apply_rules(
             (suppressed if comments else findings).append(finding)
         if not found:
             clean.append(rule.code)
+    withheld = _withheld(rules, [*findings, *suppressed])
+    skipped += (Skipped(code, f"{better} says what happened to these values") for code, better in withheld.items())
+    findings = [f for f in findings if f.code not in withheld]
+    suppressed = [f for f in suppressed if f.code not in withheld]
     return RunReport(
         path=run.path,
         name=run.name,
@@ -80,6 +84,22 @@ def _stamped(rule: Rule, found: Iterable[Finding]) -> list[Finding]:
         )
         for finding in found
     ]
+
+
+def _withheld(rules: Iterable[Rule], found: Sequence[Finding]) -> dict[str, str]:
+    """Rules whose findings another's take the place of, with that other: the gravest finding of each decides.
+
+    A finding that was suppressed counts, too: it was known, and what it rules out is no truer for that.
+    """
+    gravest: dict[str, int] = {}
+    for finding in found:
+        gravest[finding.code] = min(finding.level.rank, gravest.get(finding.code, finding.level.rank))
+    better = {
+        rule.code: [c for c in rule.gives_way_to if gravest.get(c, len(Severity)) <= gravest[rule.code]]
+        for rule in rules
+        if rule.code in gravest
+    }
+    return {code: codes[0] for code, codes in better.items() if codes}
 
 
 def _linked(findings: Sequence[Finding]) -> tuple[Finding, ...]:

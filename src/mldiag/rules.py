@@ -30,7 +30,7 @@ class Input(Struct, frozen=True):
 
 
 class Rule(Struct, frozen=True):
-    """A detector with everything that can be said of it without running it."""
+    """A detector with everything that can be said of it without running it; the fields are those of `rule`."""
 
     code: str
     name: str
@@ -40,6 +40,7 @@ class Rule(Struct, frozen=True):
     explains: tuple[str, ...]
     check: Check
     origin: str
+    gives_way_to: tuple[str, ...] = ()
 
     @property
     def inputs(self) -> tuple[Input, ...]:
@@ -87,6 +88,7 @@ def rule(
     severity: str,
     pre: bool = False,
     explains: Iterable[str] = (),
+    gives_way_to: Iterable[str] = (),
 ) -> Callable[[Check], Check]:
     """Marks a function as a rule; its name, with dashes, is the rule's name.
 
@@ -95,13 +97,15 @@ def rule(
         severity: `error`, `warning` or `info`; a finding may override it.
         pre: what it checks is known before training.
         explains: codes of rules whose findings this one can cause.
+        gives_way_to: codes of rules that say the truer thing about the same values: where one of them has found
+            something at least as severe, this rule is skipped, since both together would contradict each other.
 
     Raises:
         ValueError: malformed code or unknown severity.
     """
     if not _CODE.fullmatch(code):
         raise ValueError(f"rule code {code!r} is not three capitals and three digits")
-    fields = (code, Severity(severity), pre, tuple(explains))
+    fields = (code, Severity(severity), pre, tuple(explains), tuple(gives_way_to))
 
     def mark(check: Check) -> Check:
         setattr(check, _MARK, fields)
@@ -112,9 +116,9 @@ def rule(
 
 def as_rule(check: Check, family: str) -> Rule:
     """The `Rule` of a marked function."""
-    code, severity, pre, explains = getattr(check, _MARK)
+    code, severity, pre, explains, gives_way_to = getattr(check, _MARK)
     name = check.__name__.replace("_", "-")
-    return Rule(code, name, family, severity, pre, explains, check, check.__module__)
+    return Rule(code, name, family, severity, pre, explains, check, check.__module__, gives_way_to)
 
 
 def rules_of(module: types.ModuleType, family: str) -> Iterator[Rule]:

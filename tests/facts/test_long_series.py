@@ -14,6 +14,7 @@ from mldiag import stats
 from mldiag.artifacts import Metrics, Series, Source
 from mldiag.errors import NotApplicable
 from mldiag.facts import breaks, curves, lr_curve, plan
+from mldiag.stats import levels
 
 MODULES = (stats, breaks, curves, lr_curve, plan)
 VALUES = st.floats(0, 2) | st.sampled_from([0.0, 0.5, 1.0, math.nan, math.inf, 1e-3])
@@ -99,5 +100,5 @@ def test_best_levels_agree(values: list[float], share: float) -> None:
 def test_window_medians_are_those_of_the_windows(values: list[float], data: st.DataObject) -> None:
     size = data.draw(st.integers(1, len(values)))
     wanted = [stats.median(values[i : i + size]) for i in range(len(values) - size + 1)]
-    assert stats._short_window_medians(values, size) == wanted
-    assert stats._window_medians(values, size).tolist() == wanted
+    assert levels._short_window_medians(values, size) == wanted
+    assert levels._window_medians(values, size).tolist() == wanted

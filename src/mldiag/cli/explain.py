@@ -43,6 +43,8 @@ def _page(rule: Rule) -> str:
     ]
     if rule.explains:
         facts.append(f"- can cause: {', '.join(rule.explains)}")
+    if rule.gives_way_to:
+        facts.append(f"- gives way to: {', '.join(rule.gives_way_to)}")
     lines = [f"# {rule.code} {rule.name}", "", *facts, "", rule.doc.strip()]
     if rule.options:
         settings = [f"- {name} = {_toml(default)}" for name, default in rule.options.items()]

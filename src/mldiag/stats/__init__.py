@@ -1,0 +1,38 @@
+"""Numerics shared by rules: robust level, noise and trend of short and long series.
+
+Short series are worked on in plain Python, so that a small audit imports no numpy; from `LONG` points on numpy is used.
+"""
+
+from __future__ import annotations
+
+from mldiag.stats.basics import (
+    LONG as LONG,
+    MAD_TO_SIGMA as MAD_TO_SIGMA,
+    MEDIAN_EFFICIENCY as MEDIAN_EFFICIENCY,
+    always_rises as always_rises,
+    count_finite as count_finite,
+    finite as finite,
+    has_repeats as has_repeats,
+    mean as mean,
+    median as median,
+    not_finite as not_finite,
+    relative_range as relative_range,
+    spread as spread,
+)
+from mldiag.stats.levels import (
+    best_level as best_level,
+    binned as binned,
+    head_level as head_level,
+    largest_rise as largest_rise,
+    tail_level as tail_level,
+    window_size as window_size,
+)
+from mldiag.stats.noise import (
+    level_error as level_error,
+    noise as noise,
+)
+from mldiag.stats.trends import (
+    falls as falls,
+    noise_explains as noise_explains,
+    trend as trend,
+)
