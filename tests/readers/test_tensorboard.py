@@ -215,6 +215,39 @@ def test_a_long_file_is_read_by_its_forms_to_the_last_bit(encoding: str) -> None
     assert contents((log, damage)) == contents(by_rows(data))
 
 
+def test_a_tag_of_which_there_are_few_at_first_and_many_later_keeps_their_order() -> None:
+    records = [
+        record(event(i + 1, i / 8, ENCODINGS["simple_value"](b"late" if i % 10 == 9 or i > 1500 else b"b", i)))
+        for i in range(2500)
+    ]
+    data = b"".join(records)
+    for piece in (700, 4096, 2**20):
+        assert contents(by_columns(data, piece)) == contents(by_rows(data))
+
+
+def test_steps_of_any_size_and_numbers_that_never_change_are_read_by_their_forms() -> None:
+    steps = [(1 << 7 * size - 1) + i * (i % 5) for size in range(1, 10) for i in range(30)]
+    data = b"".join(record(event(s, 1.5, ENCODINGS["double_val"](b"loss", 0.25))) for s in steps)
+    assert contents(by_columns(data)) == contents(by_rows(data))
+    assert list(by_columns(data)[0].points["loss"].steps) == [float(s) for s in steps]
+
+
+@pytest.mark.parametrize("place", [0, 9, 12, 300, 10_000, 19_000, 20_014])
+def test_a_bit_in_a_long_record_costs_this_record_alone(place: int) -> None:
+    long = [record(message(4, bytes((i * i + n) % 251 for i in range(20_000 + n)))) for n in range(5)]
+    scalars = [record(event(s + 1, 1.0, ENCODINGS["simple_value"](b"loss", s))) for s in range(50)]
+    data = bytearray(b"".join([*scalars, *long, *scalars]))
+    start = len(b"".join([*scalars, *long[:2]]))
+    data[start + place] ^= 4
+    for piece in (4096, 2**20):
+        log, damage = by_columns(bytes(data), piece)
+        assert damage == Damage(1, len(long[2]), start)
+        assert list(log.points["loss"].values) == [*range(50), *range(50)]
+    cut = start + place
+    log, damage = by_columns(b"".join([*scalars, *long])[:cut])
+    assert (damage, len(log.points["loss"].values)) == (Damage(), 50)
+
+
 def test_several_values_of_one_event_are_several_series() -> None:
     records = [
         record(event(s, float(s), *(ENCODINGS[e](t, s / 2) for e, t in (("simple_value", b"a"), ("float_val", b"b")))))
@@ -293,13 +326,15 @@ def test_crcs_of_many_messages_are_those_of_each(  # the vector is from RFC 3720
 ) -> None:
     assert crc32c(bytes(32)) == 0x8A9136AA
     assert crc32c(b"123456789") == 0xE3069283
-    messages = [bytes((i * 7 + n) % 256 for i in range(n)) for n in (1, 3, 4, 63, 64, 65, 127, 1000, 9999)]
+    # Those of more than 512 bytes are folded.
+    lengths = [1, 3, 4, 63, 64, 65, 127, 1000, 9999, *range(508, 524), 832, 836, 1664, 1668, 20_031, 70_000]
+    messages = [bytes((i * i + i * 7 + n) % 256 for i in range(n)) for n in lengths]
     crcs = crcs_of([memoryview(m) for m in messages])
     assert crcs.tolist() == [crc32c(m) for m in messages]
     assert joined(crc32c(messages[3]), crc32c(messages[8]), 9999) == crc32c(messages[3] + messages[8])
     assert unmasked(np.array([masked(c) for c in crcs.tolist()], dtype=np.uint32)).tolist() == crcs.tolist()
-    lengths = np.array([0, 1, 300, 2**33], dtype=np.uint64)
-    assert masked_lengths(lengths).tolist() == [masked(crc32c(int(n).to_bytes(8, "little"))) for n in lengths]
+    some = np.array([0, 1, 300, 2**33], dtype=np.uint64)
+    assert masked_lengths(some).tolist() == [masked(crc32c(int(n).to_bytes(8, "little"))) for n in some]
 
 
 def test_headers_of_every_length_are_found_at_even_and_odd_places() -> None:

@@ -19,8 +19,12 @@ if TYPE_CHECKING:
 _POLYNOMIAL = 0x82F63B78  # reflected
 _ALL = 0xFFFFFFFF
 _MASK_DELTA = 0xA282EAD8
-ROW = 128
-"""Bytes of a row of a long message; the rows are worked through side by side and then joined."""
+FOLDS = (47, 51, 55, 85, 90, 100, 104)
+"""x^104 = x^57 + x^53 + x^49 + x^19 + x^14 + x^4 + 1 modulo the polynomial, and also for x^(2^k) in place of x, as
+squaring keeps sums: a word can be left out of a message when it is added to the words at these distances behind it, or
+at 2^k times these."""
+FOLDED = 128
+"""Words to which messages are folded; a power of two of at least `FOLDS[-1]`."""
 
 
 @cache
@@ -126,15 +130,6 @@ def _shift_tables(exponent: int) -> NDArray[np.uint32]:
     return found
 
 
-@cache
-def _pair_tables() -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
-    """What the lower and the upper half of four bytes contribute, by the 65,536 values of each."""
-    import numpy as np
-
-    last, values = distance_tables(4), np.arange(65536)
-    return last[3][values & 255] ^ last[2][values >> 8], last[1][values & 255] ^ last[0][values >> 8]
-
-
 def masked_lengths(lengths: NDArray[np.uint64]) -> NDArray[np.uint32]:
     """The masked CRCs of lengths, each in eight bytes, as record headers have them."""
     import numpy as np
@@ -167,32 +162,61 @@ def crcs_of(messages: list[memoryview]) -> NDArray[np.uint32]:
 
 
 def _long_crcs(messages: list[memoryview]) -> NDArray[np.uint32]:
+    """The CRCs of messages of at least four bytes: those of about one size at a time, side by side."""
     import numpy as np
 
-    sizes = np.array([len(m) for m in messages], dtype=np.int64)
-    rows = (sizes + ROW - 1) // ROW
-    ends = np.cumsum(rows)
-    block = np.zeros((int(ends[-1]), ROW), dtype=np.uint8)
-    flat = block.reshape(-1)
+    sizes = np.array([len(m) for m in messages])
+    classes = np.frexp(np.maximum(sizes - 1, 0))[1]  # the exponent of the next power of two
+    found = np.empty(len(messages), dtype=np.uint32)
+    for exponent in np.unique(classes).tolist():
+        members = np.flatnonzero(classes == exponent)
+        count = 1 << max(exponent - 2, 0)
+        if count > FOLDED:
+            count = (int(sizes[members].max()) + 3) // 4
+        words = _folded(_side_by_side([messages[i] for i in members.tolist()], sizes[members], count))
+        while len(words) > 1:
+            half = len(words) // 2
+            words = _moved(words[:half], half.bit_length() + 1) ^ words[half:]
+        found[members] = ~_moved(words[0], 2)
+    return found
+
+
+def _side_by_side(messages: list[memoryview], sizes: NDArray[np.int64], count: int) -> NDArray[np.uint32]:
+    """Messages as columns of so many words, with their first four bytes inverted: a register of ones does that."""
+    import numpy as np
+
+    rows = np.zeros((len(messages), count), dtype="<u4")
+    flat = rows.reshape(-1).view(np.uint8)
+    # Zeros before a message leave the register as it is.
+    starts = 4 * count * np.arange(1, len(messages) + 1) - sizes
     view = flat.data
-    # Zeros before a message leave the linear part as it is.
-    starts = ends * ROW - sizes
     for message, start in zip(messages, starts.tolist(), strict=True):
         view[start : start + len(message)] = message
     flat[starts[:, None] + np.arange(4)] ^= 255
-    low, high = _pair_tables()
-    words = block.view("<u4")
-    found = np.zeros(len(block), dtype=np.uint32)
-    for column in range(ROW // 4):
-        halves = (found ^ words[:, column]).view("<u2")
-        found = low.take(halves[::2])
-        found ^= high.take(halves[1::2])
-    behind = np.repeat(ends, rows) - np.arange(1, len(block) + 1)
-    for bit in range(int(rows.max()).bit_length()):
-        moved = np.flatnonzero(behind >> bit & 1)
-        if len(moved):
-            shift, old = _shift_tables(ROW.bit_length() - 1 + bit), found[moved]
-            found[moved] = (
-                shift[0][old & 255] ^ shift[1][old >> 8 & 255] ^ shift[2][old >> 16 & 255] ^ shift[3][old >> 24]
-            )
-    return np.asarray(~np.bitwise_xor.reduceat(found, ends - rows), dtype=np.uint32)
+    return np.ascontiguousarray(rows.T)
+
+
+def _folded(words: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    """Columns of at most `FOLDED` words that leave the register as longer ones do; works in place."""
+    size = len(words)
+    start, unit = 0, max(size // FOLDS[-1], 1)
+    unit = 1 << unit.bit_length() - 1
+    while size - start > FOLDED:
+        while unit > 1 and size - start <= FOLDS[-1] * unit:
+            unit //= 2
+        count = min(FOLDS[0] * unit, size - start - max(FOLDS[-1] * unit, FOLDED))
+        for distance in FOLDS:
+            words[start + distance * unit :][:count] ^= words[start : start + count]
+        start += count
+    return words[start:]
+
+
+def _moved(registers: NDArray[np.uint32], exponent: int) -> NDArray[np.uint32]:
+    """Registers after 2^exponent zero bytes."""
+    import numpy as np
+
+    tables, digits = _shift_tables(exponent), registers.view(np.uint8).reshape(*registers.shape, 4)
+    found: NDArray[np.uint32] = tables[0].take(digits[..., 0])
+    for byte in (1, 2, 3):
+        found ^= tables[byte].take(digits[..., byte])
+    return found

@@ -43,41 +43,36 @@ def _short_lengths() -> NDArray[np.uint32]:
 def headers(data: NDArray[np.uint8]) -> tuple[_Ints, _Ints]:
     """Places and lengths of what looks like headers of records of 1 to 65,535 bytes, ascending: nearly all there are.
 
-    Such a header has six zero bytes, which cover two whole 16-bit words. The run of zero words that they belong to ends
-    where the header's CRC begins, whose first byte may be a zero as well.
+    Such a header has six zero bytes behind the two of its length. Wherever it lies, one word of four bytes holds
+    nothing but zeros behind its first byte, and the zeros of the next end where the header's CRC begins.
     """
-    words = data[: len(data) & ~1].view("<u2")
-    zero = words == 0
-    pair = zero[:-1] & zero[1:]
-    last = np.flatnonzero(pair[:-1] > pair[1:])
-    last = last[(last >= 2) & (last + 4 < len(words))]
-    known = _short_lengths()
-    before, middle, after, further = (words.take(last + i) for i in (-2, -1, 2, 3))
-    # Zero words are those at `last` and `last + 1`. A header at an even place begins two words before them.
-    even = (middle == 0) & (known.take(before) == (after | further.astype(np.uint32) << np.uint32(16)))
-    length = before >> np.uint16(8) | middle << np.uint16(8)
-    after, further, end = after.astype(np.uint32), further.astype(np.uint32), words.take(last + 4).astype(np.uint32)
-    crc = after >> np.uint32(8) | further << np.uint32(8) | end << np.uint32(24)
-    odd = (middle >> np.uint16(8) == 0) & (after & np.uint32(255) == 0) & (known.take(length) == crc)
-    shift = np.where(even, 4, np.where(odd, 3, 0))
-    return _early(words, last, shift, np.where(even, before, length).astype(np.int64))
+    if len(data) < HEADER:
+        return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
+    words = data[: len(data) & ~3].view("<u4")
+    blank = words < 256
+    last = np.flatnonzero(blank[:-1] > blank[1:])
+    last = last[np.searchsorted(last, 1) :]
+    behind = words.take(last + 1)
+    starts = 4 * last - 4
+    for bits in (0xFF, 0xFFFF, 0xFFFFFF):
+        starts += behind & np.uint32(bits) == 0
+    starts = starts[: np.searchsorted(starts, len(data) - HEADER, side="right")]
+    good, lengths = _checked(data, starts)
+    if good.all():
+        return starts, lengths
+    # The CRC may begin with a zero as well.
+    starts[~good] -= 1
+    starts = starts[starts >= 0]
+    good, lengths = _checked(data, starts)
+    return starts[good], lengths[good]
 
 
-def _early(words: NDArray[np.uint16], last: _Ints, shift: _Ints, lengths: _Ints) -> tuple[_Ints, _Ints]:
-    """Places of the headers, with those among the rest whose CRC begins with a zero byte."""
-    left = np.flatnonzero(shift == 0)
-    if len(left):
-        at = last[left]
-        first, second, third, after, further = (words.take(at + i).astype(np.uint32) for i in (-3, -2, -1, 2, 3))
-        length = first >> np.uint32(8) | (second & np.uint32(255)) << np.uint32(8)
-        crc = after << np.uint32(8) | (further & np.uint32(255)) << np.uint32(24)
-        good = (at > 2) & (second >> np.uint32(8) == 0) & (third == 0) & (_short_lengths().take(length) == crc)
-        shift[left[good]] = 5
-        lengths[left[good]] = length[good]
-    kept = np.flatnonzero((shift > 0) & (lengths > 0))
-    starts = 2 * last[kept] - shift[kept]
-    order = np.argsort(starts, kind="stable") if len(left) else slice(None)
-    return starts[order], lengths[kept][order]
+def _checked(data: NDArray[np.uint8], starts: _Ints) -> tuple[NDArray[np.bool_], _Ints]:
+    """Where there are headers with a good CRC, and the lengths in them."""
+    found = np.ndarray((len(data) - HEADER + 1,), f"V{HEADER}", data, 0, (1,))[starts].view("<u4").reshape(-1, 3)
+    lengths, upper, crcs = found.T
+    good = (_short_lengths().take(lengths, mode="clip") == crcs) & (upper == 0) & (lengths < 65536) & (lengths > 0)
+    return good, lengths.astype(np.int64)
 
 
 class Pieces:
