@@ -152,12 +152,12 @@ def switch(folder: Path, rounds: int) -> None:
         meets = path.stat().st_size if meets is None and factor < 1 else meets
         times = " | ".join(f"{median(c.cpu for c in costs[name]) * 1000:.0f}" for name in ways)
         print(f"| {path.stat().st_size / 1024:,.0f} | {times} | {factor:.2f} |")
-    from mldiag.readers._text.bulk import LEARNT_FROM
+    from mldiag.readers._text.bulk import PORTION
     from mldiag.readers.text_log import IN_BULK
 
     found = "above all of these sizes" if meets is None else f"at most {meets / 1024:,.0f} KiB"
     print(
-        f"\nthe switch lies at {IN_BULK / 1024:,.0f} KiB: the first {LEARNT_FROM / 1024:.0f} KiB are learnt from, and "
+        f"\nthe switch lies at {IN_BULK / 1024:,.0f} KiB: the first {PORTION} lines are learnt from, and "
         f"numpy's import costs a tenth of a second; it pays for itself here from {found}"
     )
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from random import Random
 
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
 from mldiag.readers._tables.columns import number
+from mldiag.readers._text.layouts import Layout
 from mldiag.readers._text.lines import is_date, splitter
 from mldiag.readers._text.scanner import Lines, Scanner
 
@@ -67,7 +69,7 @@ def test_lines_of_the_template_are_read_and_others_are_not(case: tuple[tuple[byt
     found = Scanner(literals).scan(lines)
     rows = dict(zip(found.lines.tolist(), zip(*(c.tolist() for c in found.columns), strict=True), strict=True))
     for at in range(len(lines)):
-        expected = by_regex(literals, lines.texts(np.array([at])))
+        expected = by_regex(literals, lines.texts(np.array([at]))[0])
         if at in rows:
             assert expected is not None
             assert list(map(repr, rows[at])) == list(map(repr, expected))
@@ -122,3 +124,33 @@ def test_a_literal_may_be_longer_than_what_follows_the_line() -> None:
 def test_a_block_of_nothing_has_no_lines_of_the_template() -> None:
     for data in (b"", b"\n", b"\n\n", b"x"):
         assert len(Scanner(TEMPLATES[1]).scan(Lines(data)).lines) == 0
+
+
+tokens = st.one_of(
+    numbers.filter(lambda t: any(c.isdigit() for c in t)),
+    st.from_regex(r"-?\d{0,9}\.\d{0,9}", fullmatch=True).filter(lambda t: any(c.isdigit() for c in t)),
+    st.from_regex(r"\d{1,3},\d{3}|\d{1,20}|\d\.\d{2}e-\d\d", fullmatch=True),
+)
+
+
+@given(st.lists(tokens, min_size=1, max_size=4), st.integers(0, 9), st.randoms(use_true_random=False))
+def test_a_layout_reads_the_numbers_whose_digits_change(texts: list[str], gap: int, random: Random) -> None:
+    def line() -> tuple[str, list[str]]:
+        own = ["".join(random.choice("0123456789") if c.isdigit() else c for c in text) for text in texts]
+        return "x" * gap + "".join(f" {t} y" for t in own), own
+
+    rows = [line() for _ in range(20)]
+    foreign = [text.replace("y", "z") for text, _ in rows] + [text.replace("x", "\xff") for text, _ in rows if gap]
+    begin, spans = gap, []
+    for text in texts:
+        spans.append((begin + 1, begin + 1 + len(text)))
+        begin += len(text) + 3
+    layout = Layout(rows[0][0].encode(), spans, {}, range(len(texts)))
+    lines = Lines("\n".join([*(text for text, _ in rows), *foreign]).encode("latin-1"))
+    good, columns = layout.read(lines, np.flatnonzero(lines.lengths == layout.length))
+    assert not good[20:].any()
+    taken = np.flatnonzero(good)
+    plain = all(re.fullmatch(r"-?(\d+\.?\d*|\.\d+)", t) and sum(map(str.isdigit, t)) <= 15 for t in texts)
+    assert len(taken) == 20 or not plain
+    for index, values in enumerate(columns):
+        assert list(map(repr, values.tolist())) == [repr(number(rows[row][1][index])) for row in taken]

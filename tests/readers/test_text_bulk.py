@@ -13,7 +13,7 @@ from hypothesis import given, settings, strategies as st
 from mldiag.errors import ReadError
 from mldiag.files import Block, File
 from mldiag.readers import text_log as module
-from mldiag.readers._text import bulk as _text_bulk
+from mldiag.readers._text import bulk as _text_bulk, layouts, silent
 from mldiag.readers._text.bulk import scanner_of
 from mldiag.readers._text.dates import fields
 from mldiag.readers._text.lines import seconds, splitter
@@ -28,11 +28,14 @@ class SmallBlocks(File):
         return super().blocks(400)
 
 
-def read(content: bytes, *, bulk: bool) -> list[str]:
-    """All that the reader says."""
+def read(content: bytes, *, bulk: bool, few: int = 2) -> list[str]:
+    """All that the reader says; `few`: lines from which on a layout is looked for."""
     found: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "IN_BULK", 0 if bulk else math.inf)
+        patch.setattr(layouts, "FEWEST", few)
+        patch.setattr(silent, "FEWEST", few)
+        patch.setattr(_text_bulk, "PORTION", 2 * few)
         try:
             found += map(repr, module.text_log(SmallBlocks(Path(), "train.log", content)))
         except ReadError as error:
@@ -103,13 +106,16 @@ def logs(draw: st.DrawFn) -> bytes:
                     draw(st.sampled_from(["50%|##| 3/6\r", "50%|##| 3/6 loss=3\r100%|###| 6/6 loss=2"])),
                 )[other]
             )
-    return "\n".join(lines).encode() + draw(st.sampled_from([b"\n", b"", b"\r\n"]))
+    ends = draw(st.sampled_from(["\n", "\n", "\r\n", "\r"]))
+    return ends.join(lines).encode() + draw(st.sampled_from([b"\n", b"", b"\r\n", b"\r"]))
 
 
 @given(logs())
 @settings(max_examples=60)
 def test_both_ways_of_reading_see_the_same(content: bytes) -> None:
-    assert read(content, bulk=True) == read(content, bulk=False)
+    expected = read(content, bulk=False)
+    assert read(content, bulk=True) == expected
+    assert read(content, bulk=True, few=10**6) == expected
 
 
 def scanned(content: str, monkeypatch: pytest.MonkeyPatch) -> int:
@@ -117,7 +123,7 @@ def scanned(content: str, monkeypatch: pytest.MonkeyPatch) -> int:
     taken: list[int] = []
     append = _text_bulk._append
     monkeypatch.setattr(
-        _text_bulk, "_append", lambda s: (taken.append(sum(len(f.lines) for _, f in s.found)), append(s))
+        _text_bulk, "_append", lambda s: (taken.append(sum(len(places) for places, _ in s.found)), append(s))
     )
     read(content.encode(), bulk=True)
     return sum(taken)
@@ -138,6 +144,11 @@ def test_the_lines_of_a_log_are_taken_by_its_scanner(shape: str, monkeypatch: py
         for i in range(300)
     )
     assert scanned("\n".join(rows) + "\n", monkeypatch) > 250
+
+
+def test_a_log_with_the_line_ends_of_old_systems_is_read_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [f"iter {i}: loss {3 / (i + 1):.4f}\rsaving to out" for i in range(300)]
+    assert scanned("\r".join(rows) + "\r", monkeypatch) > 250
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -267,3 +268,21 @@ def test_what_a_line_holds_does_not_depend_on_its_block(cut: int, size: int) -> 
             return [str(error)]
 
     assert seen(Small(Path(), "train.log", content)) == seen(File(Path(), "train.log", content))
+
+
+def test_prose_with_dates_and_numbers_is_given_up_early() -> None:
+    words = "quick brown foxes jump over lazy dogs near river bank while rain falls on old stone walls".split()  # noqa: SIM905
+    draw = Random(0)
+    lines = (f"2024-03-01 10:00:00 {' '.join(draw.sample(words, 9))} {i} times".encode() for i in range(20_000))
+    file = File(Path(), "notes.txt", b"\n".join(lines))
+    taken: list[int] = []
+    read = Learner.read
+
+    def counted(self: Learner, block: Block) -> None:
+        taken.append(block.ends)
+        read(self, block)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Learner, "read", counted)
+        assert not _is_log(file)
+    assert sum(taken) < 1_000

@@ -22,6 +22,10 @@ _UNDATED = 2**17
 _UNKNOWN = 1_500
 """Kinds of lines with numbers but nothing of a log that may come before its first row. Dumps and notices before the
 first row of real logs are up to 800 kinds (246 runs); a book has more, and each costs a tenth of a millisecond."""
+_HOLE = bytes(16)
+"""NUL bytes that no program writes between words; what stands beside them is the rest of two different lines."""
+_SENTENCES = 250
+"""Of them that are prose, of which the same logs have up to 60; such lines take longest."""
 _DOCUMENTS = lazily(
     r"(readme|license|licence|notice|changelog|requirements|authors|contributing|todo)\b.*", re.IGNORECASE
 )
@@ -33,7 +37,7 @@ _PATTERNS = (
 
 def _is_log(file: File) -> bool:
     """Whether a row of a training log is among the first lines."""
-    if _DOCUMENTS.match(file.name) or not file.size or (b"\0" in file.head[:4096] and file.encoding == "utf-8"):
+    if _DOCUMENTS.match(file.name) or not file.size or file.is_binary:
         return False
     from mldiag.readers._text.series import Log
     from mldiag.readers._text.templates import Learner
@@ -47,7 +51,8 @@ def _is_log(file: File) -> bool:
             if learner.templates and Log(learner, file.path).accepted:
                 return True
             hopeless = looked >= _UNDATED and not (learner.templates or learner.dated)
-            if looked > _LOOKED_AT or learner.unknown > _UNKNOWN or hopeless:
+            foreign = learner.unknown > _UNKNOWN or learner.sentences > _SENTENCES
+            if looked > _LOOKED_AT or foreign or hopeless:
                 break
     except ReadError:
         return False  # one endless line
@@ -72,7 +77,7 @@ def text_log(file: File) -> Iterator[Artifact]:
     from such rows. What is logged in two ways (per step and as a mean per epoch) is one series of the longer; of
     evaluations the summaries count.
     Dumps of arguments and lines of `key: value` before the first row are records of settings. A last line without its
-    end is taken unless a number may be cut.
+    end is taken unless a number may be cut. Lines with a hole of NUL bytes are left out and counted.
     """
     from mldiag.readers._text.series import Log
     from mldiag.readers._text.templates import Learner
@@ -87,8 +92,9 @@ def text_log(file: File) -> Iterator[Artifact]:
         take, finish = bulk.read, bulk.finish
     trouble: ReadError | None = None
     cut = redrawn = False
+    holes: list[int] = []
     try:
-        for block in file.blocks():
+        for block in _without_holes(file, holes):
             if not block.data.endswith((b"\n", b"\r")):
                 # Only the file's last block can end without a line end.
                 whole, _, last = block.data.rpartition(b"\n")
@@ -111,3 +117,20 @@ def text_log(file: File) -> Iterator[Artifact]:
         raise ReadError(trouble.reason, line=trouble.line, partial=bool(log.accepted))
     if not log.accepted:
         raise ReadError("no line is a row of a training log")
+    if holes:
+        count = "a line" if len(holes) == 1 else f"{len(holes):,} lines"
+        reason = f"{count} with a hole of NUL bytes left out, as a crash, a full disk or cutting an open log makes"
+        raise ReadError(reason, line=holes[0], partial=True)
+
+
+def _without_holes(file: File, holes: list[int]) -> Iterator[Block]:
+    """Blocks in which the lines with a hole are empty; the numbers of these are added to `holes`."""
+    for block in file.blocks():
+        if _HOLE not in block.data:
+            yield block
+            continue
+        lines = block.data.split(b"\n")
+        damaged = {i for i, line in enumerate(lines) if _HOLE in line}
+        holes.extend(block.line + i for i in sorted(damaged))
+        kept = b"\n".join(b"" if i in damaged else line for i, line in enumerate(lines))
+        yield Block(kept, block.line, block.ends)

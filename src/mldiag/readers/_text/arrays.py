@@ -226,7 +226,9 @@ def ordered(parts: Sequence[array[float]], order: array[int] | None) -> array[fl
         return picked(array("d", itertools.chain.from_iterable(parts)), order)
     import numpy as np
 
-    return as_array(np.concatenate(parts).take(order))
+    found = array("d", [0.0]) * len(order)
+    np.concatenate(parts).take(order, out=np.frombuffer(found), mode="clip")
+    return found
 
 
 def changes(parts: Sequence[tuple[array[float], float]]) -> list[tuple[float, float]]:
@@ -298,14 +300,16 @@ def as_array(values: Sized) -> array[float]:
     """Floats of numpy as an array."""
     import numpy as np
 
-    found = array("d")
-    found.frombytes(np.ascontiguousarray(values, np.float64).data.cast("B") if len(values) else b"")
+    found = array("d", [0.0]) * len(values)
+    if found:
+        np.frombuffer(found)[:] = np.asarray(values)
     return found
 
 
 def _as_positions(values: Sized) -> array[int]:
     import numpy as np
 
-    found = array("q")
-    found.frombytes(np.ascontiguousarray(values, np.int64).data.cast("B") if len(values) else b"")
+    found = array("q", [0]) * len(values)
+    if found:
+        np.frombuffer(found, np.int64)[:] = np.asarray(values)
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -14,21 +15,29 @@ from mldiag.files import Block
 from mldiag.patterns import lazily
 from mldiag.readers._text.arrays import as_array
 from mldiag.readers._text.dates import fields
-from mldiag.readers._text.lines import COLOURS, is_drawn, splitter
-from mldiag.readers._text.scanner import NOTHING, Found, Lines, Scanner
+from mldiag.readers._text.layouts import Layout, Layouts
+from mldiag.readers._text.lines import COLOURS, DRAWN, LONG, STATES, is_drawn, splitter
+from mldiag.readers._text.scanner import NOTHING, Lines, Scanner
+from mldiag.readers._text.silent import Silent
 from mldiag.readers._text.templates import Learner, Template
 
 if TYPE_CHECKING:
-    from mldiag.readers._tables.fast_numbers import Ints
+    from mldiag.readers._tables.fast_numbers import Floats, Ints
 
-LEARNT_FROM = 2**15
-"""Bytes that are read line by line before it is asked again whether there are templates to be scanned."""
+    Places = Ints | Floats
+
 SHARE = 0.05
 """Share of a block's lines from which on a template is worth a scanner."""
 MOST = 8
 """Scanners of a log; each looks at the lines that those before it have left."""
 
+LARGE = 8 * 2**20
+"""Bytes of what a block needs at most; glibc's limit for this is 32 MiB."""
+PORTION = 256
+"""Lines that are learnt from before it is asked whether those that are left in a block have templates."""
+
 _JOINTS = frozenset(":-.,_")
+_BLANK = lazily(rb"(?:^|\r)[\s\x1c-\x1f]*\r")
 _WORD = lazily(r"[^\W\d_]")
 
 
@@ -37,17 +46,15 @@ class _Scanned(Struct):
 
     Attributes:
         clock: the column that holds the times of the rows, if there are any.
-        paddings: the ways to pad its numbers that the learner has seen.
         taken: lines of the last block.
-        found: rows, each with the number of their block's first line.
+        found: of each block the places of its rows and their columns.
     """
 
     template: Template
-    scanner: Scanner
+    layouts: Layouts
     clock: int | None
-    paddings: set[int] = field(default_factory=lambda: {0})
     taken: int = 0
-    found: list[tuple[int, Found]] = field(default_factory=list)
+    found: list[tuple[Places, list[Floats]]] = field(default_factory=list)
 
 
 class BulkLearner:
@@ -60,25 +67,26 @@ class BulkLearner:
         self._learner = learner
         self._scanned: list[_Scanned] = []
         self._tried: set[int] = set()
+        self._silent = Silent(learner)
+        # glibc hands the memory of each block back to the system, which clears it for the next one, until it has seen
+        # something larger come and go. This is never written to, so it takes no memory.
+        np.empty(LARGE, np.uint8)
 
     def read(self, block: Block) -> None:
         """Takes the lines of a block."""
-        cut = 0 if self._scanned else block.data.find(b"\n", LEARNT_FROM) + 1
-        if 0 < cut < len(block.data):
-            ends = block.data.count(b"\n", 0, cut)
-            self._read(Block(block.data[:cut], block.line, ends))
-            self.read(Block(block.data[cut:], block.line + ends, block.ends - ends))
-        else:
-            self._read(block)
-
-    def _read(self, block: Block) -> None:
-        counts = [len(t.at) for t in self._learner.templates]
-        if self._scanned:
-            self._scan(block)
-        else:
+        if self._learner.has_decimal_comma(block.data):
             self._learner.read(block)
-        if not self._learner.decimal_comma:
-            self._prepare(counts, block)
+            return
+        begun = self._learner.states(block.line)
+        if states := _states(block):
+            end = begun + len(states)
+            self._scan(states, block.line + np.minimum(np.arange(begun, end), STATES - 1) / STATES)
+            self._learner.pass_states(block.line, end)
+        else:
+            lines = Lines(block.data)
+            if begun:  # the first line goes on with one of which states were taken before
+                self._learner.take(lines.texts(np.arange(1))[0], [block.line])
+            self._scan(lines, np.arange(block.line, block.line + len(lines)), int(begun > 0))
 
     def finish(self) -> None:
         """Gives the templates their rows."""
@@ -87,45 +95,80 @@ class BulkLearner:
                 _append(scanned)
                 scanned.found.clear()
 
-    def _prepare(self, counts: Sequence[int], block: Block) -> None:
-        """Makes scanners for templates that many lines of the last block belong to."""
+    def _prepare(self, counts: Sequence[int], lines: Lines, places: Places, least: float) -> None:
+        """Makes scanners for templates that more than so many lines, not counted before, of a block belong to."""
         for index, template in enumerate(self._learner.templates):
             before = counts[index] if index < len(counts) else 0
-            if index in self._tried or len(template.at) - before <= SHARE * block.ends or len(self._scanned) >= MOST:
+            if index in self._tried or len(template.at) - before <= least or len(self._scanned) >= MOST:
                 continue
             self._tried.add(index)
-            # Of two templates with the same texts the other is for lines that have no numbers where this has some.
-            number = int(template.at[-1]) - block.line
-            line = block.data.split(b"\n", number + 1)[number].removesuffix(b"\r").decode(errors="replace")
-            if (scanner := scanner_of(template, line)) and self._learner.is_first(template):
-                self._scanned.append(_Scanned(template, scanner, scanner.clock))
+            # The place of a table of keys and values is that of its frame. Of two templates with the same texts the
+            # other is for lines that have no numbers where this has some.
+            if template.boxed or not self._learner.is_first(template):
+                continue
+            row = np.searchsorted(places, template.at[-1], side="right") - 1
+            line = lines.texts(row.reshape(1))[0].decode(errors="replace")
+            if scanner := scanner_of(template, line):
+                parts = {index: date.part for index, date in scanner.dates.items()}
+                layouts = Layouts(scanner, partial(self._layout_of, template, parts))
+                self._scanned.append(_Scanned(template, layouts, scanner.clock))
 
-    def _scan(self, block: Block) -> None:
-        lines = Lines(block.data)
-        left = np.arange(len(lines))
+    def _layout_of(self, template: Template, parts_of_dates: dict[int, str], line: bytes) -> Layout | None:
+        """The layout of a line that the learner would take for one of a template with its dates in some places."""
+        text = line.decode(errors="replace")
+        parts = splitter()(COLOURS.sub("", text))
+        if not line.isascii() or not self._learner.knows(parts, template):
+            return None
+        dates = fields(parts[1::2], parts[2::2], template.clock)
+        literals = _with_colours(text, parts)
+        if dates is None or literals is None or {i: d.part for i, d in dates.items()} != parts_of_dates:
+            return None
+        spans, begin = [], 0
+        for literal, token in zip(literals, parts[1::2], strict=False):
+            begin += len(literal)
+            spans.append((begin, begin + len(token)))
+            begin += len(token)
+        return Layout(line, spans, dates, template.needed)
+
+    def _scan(self, lines: Lines, places: Places, begin: int = 0) -> None:
+        """Takes lines of which the places are known, from one on."""
         self._scanned.sort(key=lambda s: s.taken, reverse=True)
-        for scanned in self._scanned:
-            rows = _without_new(scanned, scanned.scanner.scan(lines, left))
-            scanned.taken = len(rows.lines)
-            if scanned.taken:
-                scanned.found.append((block.line, rows))
+        left = self._silent.without(lines, self._rest(lines, places, np.arange(begin, len(lines)), self._scanned))
+        while len(left):
+            # Of many lines some show what the others are.
+            some = left[:PORTION] if len(left) > 2 * PORTION else left
+            left = left[len(some) :]
+            counts, scanners = [len(t.at) for t in self._learner.templates], len(self._scanned)
+            self._silent.learn(lines.texts(some), places[some].tolist())
+            self._prepare(counts, lines, places, SHARE * len(lines) * min(1.0, len(some) / max(1, len(left))))
+            if len(left):
+                left = self._silent.without(lines, self._rest(lines, places, left, self._scanned[scanners:]))
+
+    def _rest(self, lines: Lines, places: Places, left: Ints, scanned: Sequence[_Scanned]) -> Ints:
+        """Takes the rows of templates from some lines; returns the others."""
+        for own in scanned:
+            rows = own.layouts.scan(lines, left)
+            own.taken = len(rows.lines)
+            if own.taken:
+                own.found.append((places[rows.lines], rows.columns))
                 others = np.ones(len(lines), bool)
                 others[rows.lines] = False
                 left = left[others[left]]
-        if len(left):
-            self._learner.take(lines.texts(left), (left + block.line).tolist())
+        return left
 
 
-def _without_new(scanned: _Scanned, found: Found) -> Found:
-    """Without the first line of each way to pad the numbers with blanks: that one the learner shall see."""
-    if found.padding is None or not len(found.lines):
-        return found
-    paddings, first = np.unique(found.padding, return_index=True)
-    new = [
-        row for padding, row in zip(paddings.tolist(), first.tolist(), strict=True) if padding not in scanned.paddings
-    ]
-    scanned.paddings.update(paddings.tolist())
-    return found.without(np.array(new)) if new else found
+def _states(block: Block) -> Lines | None:
+    """The states of one line that was drawn again and again, each as a line; None for other text.
+
+    So logs look with the line ends of old systems. What is more than plain text is left to the learner.
+    """
+    data = block.data
+    if block.ends or not data.endswith(b"\r") or not data.isascii() or any(mark in data for mark in DRAWN):
+        return None
+    lines = Lines(data.replace(b"\r", b"\n"))
+    # States without text do not count.
+    blank = (lines.buffer.take(lines.starts) <= ord(" ")).any() and _BLANK.search(data)
+    return None if blank or lines.lengths.max() > LONG else lines
 
 
 def scanner_of(template: Template, line: str) -> Scanner | None:
@@ -183,7 +226,7 @@ def _with_colours(line: str, parts: Sequence[str]) -> list[str] | None:
 def _append(scanned: _Scanned) -> None:
     """Adds the rows that were found to a template."""
     template, found = scanned.template, scanned.found
-    at = np.concatenate([np.asarray(template.at), *(rows.lines + first for first, rows in found)])
+    at = np.concatenate([np.asarray(template.at), *(places for places, _ in found)])
     # Those that the learner has read stand before all others.
     order = np.argsort(at, kind="stable") if (at[1:] < at[:-1]).any() else None
     own = {index: template.column(index) for index in template.needed}
@@ -195,10 +238,12 @@ def _append(scanned: _Scanned) -> None:
     template.values = array("d")
 
 
-def _merged(own: array[float], column: int, found: Sequence[tuple[int, Found]], order: Ints | None) -> array[float]:
-    parts = [np.asarray(own), *(rows.columns[column] for _, rows in found)]
-    for _, rows in found:
-        rows.columns[column] = NOTHING  # of a long log the next column has its place
+def _merged(
+    own: array[float], column: int, found: Sequence[tuple[Places, list[Floats]]], order: Ints | None
+) -> array[float]:
+    parts = [np.asarray(own), *(columns[column] for _, columns in found)]
+    for _, columns in found:
+        columns[column] = NOTHING  # of a long log the next column has its place
     merged = array("d", [0.0]) * sum(map(len, parts))
     target = np.frombuffer(merged)
     np.concatenate(parts, out=target)

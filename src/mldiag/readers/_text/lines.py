@@ -17,9 +17,12 @@ _BOXES = (b"\xe2\x94", b"\xe2\x95", b"\xe2\x96")
 """The first bytes of U+2500 to U+259F in UTF-8."""
 COLOURS = lazily(r"\x1b(?:\[[0-9;:?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)|[@-Z\\-_=>])")
 _BARS = lazily(r"(?<=%)\|[^|\r\n]*\||\[[=>.\-#]{5,}\]|[\u2500-\u259f]{3,}")
-_STATES = 2**20
+STATES = 2**20
 """States of one line that are told apart."""
 _REDRAWN = lazily(r"[\r\b]+")
+
+DRAWN = tuple(mark.encode() for mark in (_ESCAPE, "\b", *_BAR_MARKS))
+"""What text has that is more than what it says; besides carriage returns and what is not ASCII."""
 
 LONG = 400
 """Characters of a line from which on it is looked for others that were glued to it."""
@@ -96,11 +99,15 @@ def is_drawn(text: str) -> bool:
 
 
 class Lines:
-    """Hands out the lines of a log, in order."""
+    """Hands out the lines of a log, in order.
+
+    Attributes:
+        line: the last that was redrawn. `states`: how many of its states were handed out.
+    """
 
     def __init__(self) -> None:
-        self._line = 0
-        self._states = 0
+        self.line = 0
+        self.states = 0
 
     def of(self, data: bytes, numbers: Sequence[int]) -> Iterator[tuple[float, str]]:
         """The lines of some text with their 1-based numbers; of one that was redrawn each state but empty ones, and
@@ -116,7 +123,7 @@ class Lines:
         if any(mark in text for mark in _BAR_MARKS) or (not text.isascii() and any(b in data for b in _BOXES)):
             text = _BARS.sub(" ", text)
         # A block can begin in the middle of a line of which states were handed out before.
-        if "\r" in text or "\b" in text or (self._states and self._line == numbers[0]):
+        if "\r" in text or "\b" in text or (self.states and self.line == numbers[0]):
             return self._redrawn(text, numbers)
         lines = text.split("\n")
         if len(text) > LONG and len(max(lines, key=len)) > LONG:
@@ -125,12 +132,12 @@ class Lines:
 
     def _redrawn(self, text: str, numbers: Sequence[int]) -> Iterator[tuple[float, str]]:
         for number, line in zip(numbers, text.split("\n"), strict=False):
-            if number != self._line:
-                self._line, self._states = number, 0
+            if number != self.line:
+                self.line, self.states = number, 0
             for state in itertools.chain.from_iterable(map(unglued, _REDRAWN.split(line))):
                 if state and not state.isspace():
-                    yield number + min(self._states, _STATES - 1) / _STATES, state
-                    self._states += 1
+                    yield number + min(self.states, STATES - 1) / STATES, state
+                    self.states += 1
 
 
 def seconds(parts: Sequence[str], clock: int) -> float:

@@ -213,7 +213,7 @@ def _place_own_steps(rows: Rows, base: float, plan: Plan) -> None:
         within = within or (slot.kind in ("batch", "pair") and known_epochs and slot.total is not None)
         if not within:
             rows.own.add("step")
-            rows.steps = array("d", counted)
+            rows.steps = counted
             if slot.total is not None:
                 plan.take("total_steps", rows, slot.total)
             return

@@ -24,6 +24,10 @@ _LINE = lazily(
     r"([-+]?(?:\d{1,3}(?:,\d{3})+|(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?))\s*$"
 )
 _FLAG = lazily(r"--([A-Za-z][\w-]*)[ =]([^\s-]\S*)\s*$")
+_COMMAND = lazily(
+    r"(?:^|\s)(?:\S*python[\d.]*(?:\.exe)?|torchrun|accelerate launch|deepspeed)\s(?:.*\s)?-{1,2}[A-Za-z]"
+)
+_FLAGS = lazily(r"\s--([A-Za-z][\w.-]*)(?:=|\s+)(\"[^\"]*\"|'[^']*'|[^\s-]\S*|-\d\S*)")
 _NAMESPACE = lazily(r"\b(?:Namespace|[A-Z]\w*(?:Config|Args|Arguments|Params))\((?=\w+=)")
 _PAIR = lazily(r"(\w+)=('[^']*'|\"[^\"]*\"|\[[^\]]*\]|\([^)]*\)|\{[^}]*\}|[^,()\[\]{}'\"]+)(?:, |\)|$)")
 
@@ -41,6 +45,8 @@ class Preamble:
         """Whether a line sets something and is no row of the log; `alone`: it holds one number."""
         if len(line) > LONGEST_DUMP:
             return False
+        if not self.closed and "--" in line and _COMMAND.search(line):
+            return self._command(line, at)
         if "{" in line or "(" in line:
             return self._dump(line, at)
         if self.closed or not alone or len(line) > 200:
@@ -67,6 +73,14 @@ class Preamble:
         known = self._found.get(key, (value, at, line))
         # What is said twice and differently is no one setting.
         self._found[key] = known if known is not None and known[0] == value else None
+
+    def _command(self, line: str, at: float) -> bool:
+        """The command that started the program, as `set -x` and some editors print it."""
+        found = [(key.replace("-", "_"), value) for key, value in _FLAGS.findall(line)]
+        known = [(key, value) for key, value in found if self._vocabulary.setting(key) is not None]
+        for key, value in known:
+            self._set(key, _literal(value), at, line)
+        return bool(known)
 
     def _dump(self, line: str, at: float) -> bool:
         values = _namespace(line) if "(" in line else None

@@ -32,6 +32,7 @@ NOTHING: Floats = np.empty(0)
 _U = np.uint64
 _ONES, _TOPS = _U(0x0101010101010101), _U(0x8080808080808080)
 _INDEX = _U(0x0001020304050607)
+_BEFORE, _BEHIND = b"\n" * MARGIN, b"\n" * (1 + LONGEST_LITERAL + 2 * MARGIN)
 _PRIME = 1_000_003
 # Words that are looked through for the end of a number; longer ones are no numbers that are read here.
 _WORDS = 4
@@ -52,12 +53,12 @@ class Lines:
     """
 
     def __init__(self, data: bytes) -> None:
-        body = data if data.endswith(b"\n") else data + b"\n"
-        self._text = b"\n" * MARGIN + body + b"\n" * (LONGEST_LITERAL + 2 * MARGIN)
-        self.buffer: Bytes = np.frombuffer(self._text, np.uint8)
+        self._data = data
+        self.buffer: Bytes = np.frombuffer(b"".join((_BEFORE, data, _BEHIND)), np.uint8)
         self.view: Words = words(self.buffer)
-        ends = np.flatnonzero(self.buffer[MARGIN : MARGIN + len(body)] == _NEWLINE)
-        self.stops: Ints = ends + MARGIN
+        count = len(data) + (not data.endswith(b"\n"))
+        self.stops: Ints = np.flatnonzero(self.buffer[MARGIN : MARGIN + count] == _NEWLINE)
+        self.stops += MARGIN
         self.starts: Ints = np.empty_like(self.stops)
         self.starts[:1], self.starts[1:] = MARGIN, self.stops[:-1] + 1
         if b"\r" in data:  # one character is looked for many times as fast as two
@@ -66,11 +67,16 @@ class Lines:
     def __len__(self) -> int:
         return len(self.starts)
 
-    def texts(self, chosen: Ints) -> bytes:
-        """Some lines, with a line feed between them."""
-        text = self._text
-        spans = zip(self.starts[chosen].tolist(), self.stops[chosen].tolist(), strict=True)
-        return b"\n".join([text[begin:end] for begin, end in spans])
+    @property
+    def lengths(self) -> Ints:
+        """Characters of each line."""
+        return self.stops - self.starts
+
+    def texts(self, chosen: Ints) -> list[bytes]:
+        """Some lines, without their ends."""
+        data = self._data
+        begins, ends = self.starts[chosen] - MARGIN, self.stops[chosen] - MARGIN
+        return [data[begin:end] for begin, end in zip(begins.tolist(), ends.tolist(), strict=True)]
 
 
 class Found(NamedTuple):
@@ -145,20 +151,22 @@ class Scanner:
         last = len(literals) - 1
         self._literals = [_literal(text, first=not at, last=at == last) for at, text in enumerate(literals)]
         self._stops = [text[0] if text else -1 for text in literals[1:]]
-        self._dates = dates or {}
-        self._wanted = range(last) if wanted is None else wanted
+        self.dates = dates or {}
+        self.wanted = range(last) if wanted is None else wanted
         # Of a date and the time of day behind it the latter's column holds both.
-        self.clock = next((i for i, d in self._dates.items() if d.part in ("whole", "time")), None)
+        self.clock = next((i for i, d in self.dates.items() if d.part in ("whole", "time")), None)
         if any(s < 0 for s in self._stops[:-1]) or any(s in NUMBER_CHARACTERS for s in self._stops):
             raise ValueError("a number without an end")
 
-    def scan(self, lines: Lines, candidates: Ints | None = None) -> Found:
-        """The lines of the template, among some lines or all."""
+    def scan(self, lines: Lines, candidates: Ints | None = None, few: int = 0) -> Found:
+        """The lines of the template, among some lines or all; none if fewer than `few` begin like one."""
         rows = _Rows(lines, np.arange(len(lines)) if candidates is None else candidates)
         for index, literal in enumerate(self._literals):
             rows.pass_over(literal)
+            if len(rows.chosen) < few:
+                return Found(rows.chosen[:0], [NOTHING] * len(self._stops), None)
             if index < len(self._stops):
-                rows.take_number(self._stops[index], self._dates.get(index), kept=index in self._wanted)
+                rows.take_number(self._stops[index], self.dates.get(index), kept=index in self.wanted)
         rows.keep(rows.at == lines.stops[rows.chosen])
         rows.take_times()
         return Found(rows.chosen, rows.columns, rows.padding)
@@ -238,7 +246,7 @@ class _Rows:
             values, good = parsed(lines.buffer, begins, self.at)
             if not good.all():
                 rest = np.flatnonzero(~good)
-                values[rest], good[rest] = _grouped(lines.buffer, begins[rest], self.at[rest])
+                values[rest], good[rest] = grouped(lines.buffer, begins[rest], self.at[rest])
             self.columns.append(values if kept else NOTHING)
             self.keep(good)
             return
@@ -269,7 +277,7 @@ def _matches(view: Words, at: Ints, chunks: Sequence[_Chunk]) -> Mask:
     return np.ones(len(at), bool) if good is None else good
 
 
-def _grouped(buffer: Bytes, begins: Ints, ends: Ints) -> tuple[Floats, Mask]:
+def grouped(buffer: Bytes, begins: Ints, ends: Ints) -> tuple[Floats, Mask]:
     """Whole numbers in groups of three digits (`1,234,567`), of up to three groups, and which fields are such."""
     lengths = ends - begins
     outside = np.clip(8 - lengths, 0, 7).astype(_U) << _U(3)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import math
 from array import array
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -98,7 +99,10 @@ class Log:
             yield SettingValue(name, int(value), Role.LOG, Source(self._path, int(at), key=name), record=True)
 
     def series(self) -> Iterator[Series]:
-        """One series for each quantity; where it is logged in several ways, by the way that is logged most."""
+        """One series for each quantity; where it is logged in several ways, by the way that is logged most.
+
+        The columns of the templates are used up by it.
+        """
         groups: dict[tuple[str, str, str, bool, str], list[_Part]] = {}
         for rows in self.accepted:
             sections = list(_by_section(rows))
@@ -122,9 +126,21 @@ class Log:
             rank = (name.startswith(HELD_OUT) and level != "batch" and not aside and count > 1, count)
             if name not in best or rank > best[name][0]:
                 best[name] = (rank, parts)
+        uses = Counter(column for _, parts in best.values() for p in parts for column in _columns(p))
+        self._drop(uses)
         for name, (_, parts) in best.items():
+            joined = self._joined(name, parts)
+            uses.subtract(column for p in parts for column in _columns(p))
+            self._drop(uses)
             places = [(p.rows.template, p.slot) for p in parts]
-            yield measured(self._joined(name, parts), places, held_out=name.startswith(HELD_OUT))
+            yield measured(joined, places, held_out=name.startswith(HELD_OUT))
+
+    def _drop(self, uses: Mapping[tuple[int, int], int]) -> None:
+        """Drops the columns that are of no more use: of a long log they take as much memory as the series."""
+        for rows in self.accepted:
+            columns = rows.template.columns
+            for index in [i for i in columns if not uses.get((id(rows.template), i))]:
+                del columns[index]
 
     def _joined(self, name: str, parts: Sequence[_Part]) -> Series:
         key = tuple(itertools.chain.from_iterable((id(p.rows), id(p.chosen)) for p in parts))
@@ -149,6 +165,13 @@ class Log:
             axes.lines,
             _TIME_UNITS.get(slot.unit),
         )
+
+
+def _columns(part: _Part) -> list[tuple[int, int]]:
+    """The columns that a part is made of: which template and which of its numbers."""
+    slot = part.slot
+    indices = [slot.index] if slot.total is None else [slot.index, slot.total]
+    return [(id(part.rows.template), index) for index in indices]
 
 
 _TIME_UNITS = {"ms": "ms", "s": "s", "sec": "s", "secs": "s", "second": "s", "seconds": "s", "us": "us", "µs": "us",

@@ -12,7 +12,7 @@ from mldiag.patterns import lazily
 from mldiag.readers._tables.columns import number
 from mldiag.readers._text.headers import NAMES, WORD, cells, header, is_row, section
 from mldiag.readers._text.labels import UNIT, meaning
-from mldiag.readers._text.lines import Lines, has_decimal_comma, is_date, seconds, splitter
+from mldiag.readers._text.lines import LONG, Lines, has_decimal_comma, is_date, is_drawn, seconds, splitter
 from mldiag.readers._text.preamble import Preamble
 from mldiag.readers._text.reading import Reading, Slot
 
@@ -32,6 +32,9 @@ LONGEST_KEPT = 4_000
 MOST_WORDS_PER_NUMBER = 8
 """Words for each number of a row; prose has more."""
 
+SENTENCE = 6
+"""Words of a line, without signs beside them, from which on it is prose."""
+
 _CODE = lazily(
     r"^\s*(?:return|assert\w*|def|import|raise|yield|elif|while|lambda|const|var|let|int|float|double|void|static)\b"
     r"|^\s*(?:>>>|\.\.\.|//|#)|\bself\.|\w ?==? ?\w+\(|;\s*$|\b[Rr]eturns? -?\d|\)\s*==|\bassert_"
@@ -39,6 +42,8 @@ _CODE = lazily(
 """Lines of sources and of stack traces."""
 _ZEROED = bytes.maketrans(b"123456789", b"000000000")
 _JOINTS = frozenset(":-.,_/")
+_BOUND = frozenset(b"|\t%{(")
+"""What can be of a table, of a progress bar or of a dump of settings."""
 _ASIDE = lazily(r"\([^)]*\)")
 
 
@@ -99,7 +104,8 @@ class Learner:
         sections: headers that give a split to what follows (`Validation:`): line and split, None where one ends.
         preamble: what the log says it uses. `cut`: the last line was left out, as it may still be written.
         dated: some line holds a date or time, as those of loggers do.
-        unknown: how many lines with numbers, each of another kind, had nothing to do with a log.
+        unknown: how many lines with numbers, each of another kind, had nothing to do with a log; `sentences`: how many
+            of them are prose.
     """
 
     def __init__(self) -> None:
@@ -109,6 +115,7 @@ class Learner:
         self.cut = False
         self.dated = False
         self.unknown = 0
+        self.sentences = 0
         self._lines = Lines()
         self._decimal_comma: bool | None = None
         self._cut = splitter()
@@ -123,13 +130,18 @@ class Learner:
 
     def read(self, block: Block) -> None:
         """Takes the lines of a block."""
-        if self._decimal_comma is None:
-            self._decimal_comma = has_decimal_comma(block.data[:65536])
-            self._cut = splitter(decimal_comma=self._decimal_comma)
+        self.has_decimal_comma(block.data)
         self.take(block.data, range(block.line, block.line + block.ends + 1))
 
+    def has_decimal_comma(self, data: bytes) -> bool:
+        """Whether the log writes its fractions with a comma; the first text that is asked about decides."""
+        if self._decimal_comma is None:
+            self._decimal_comma = has_decimal_comma(data[:65536])
+            self._cut = splitter(decimal_comma=self._decimal_comma)
+        return self._decimal_comma
+
     def take(self, data: bytes, numbers: Sequence[int]) -> None:
-        """Takes some lines, after `read` has taken the first of the log.
+        """Takes some lines, after `has_decimal_comma` was told the first of the log.
 
         Args:
             data: their text. `numbers`: that of each line in the file, ascending.
@@ -160,6 +172,7 @@ class Learner:
                 template = self._learn(key, parts, line, at)
                 if template is None:
                     self.unknown += 1
+                    self.sentences += sum(map(str.isalpha, line.split())) >= SENTENCE
                     continue
             if template is not None:
                 self._add(template, parts, at)
@@ -186,10 +199,43 @@ class Learner:
         if complete:
             self.read(block)
 
+    def knows(self, parts: Sequence[str], template: Template) -> bool:
+        """Whether a line, cut into texts and numbers, is one of a template; another of the kind was read before."""
+        return self._known.get(tuple(parts[::2])) is template
+
     @property
-    def decimal_comma(self) -> bool:
-        """Whether the log writes its fractions with a comma."""
-        return bool(self._decimal_comma)
+    def plain(self) -> int:
+        """How many lines without numbers are known that say nothing."""
+        return len(self._plain)
+
+    def passes_over(self, line: bytes) -> bool:
+        """Whether a line as it stands in the file is one without numbers that says nothing, wherever it stands."""
+        if len(line) > LONG or line.startswith(b"----"):
+            return False
+        text = line.decode(errors="replace")
+        return text in self._plain and not is_drawn(text)
+
+    def open_digits(self, line: bytes) -> list[int] | None:
+        """Where the digits of its numbers stand, if a line is one that says nothing, wherever it stands; else None."""
+        if not self.preamble.closed or len(line) > LONG or not line.isascii() or not _BOUND.isdisjoint(line):
+            return None
+        text = line.decode()
+        digits = self._foreign.get(line.translate(_ZEROED))
+        # With a word in it, it cannot be a row of a table either, whose header stands above it.
+        if digits is None or is_drawn(text) or not any(len(w) > 3 and w.isalpha() for w in text.split()):
+            return None
+        if any(text[i] != digit for i, digit in digits):
+            return None
+        fixed = {i for i, _ in digits}
+        return [i for i, c in enumerate(text) if c.isdigit() and i not in fixed]
+
+    def states(self, line: int) -> int:
+        """How many states were taken of a line that is redrawn."""
+        return self._lines.states if self._lines.line == line else 0
+
+    def pass_states(self, line: int, states: int) -> None:
+        """Notes that so many states of a line were taken by other means."""
+        self._lines.line, self._lines.states = line, states
 
     def is_first(self, template: Template) -> bool:
         """Whether lines with the texts of a template are read as its own before any other's."""
@@ -199,7 +245,7 @@ class Learner:
         try:
             values = [float(parts[2 * i + 1]) for i in template.needed]
         except ValueError:
-            read = [number(parts[2 * i + 1], decimal_comma=self.decimal_comma) for i in template.needed]
+            read = [number(parts[2 * i + 1], decimal_comma=bool(self._decimal_comma)) for i in template.needed]
             values = [v for v in read if v is not None]
             if len(values) < len(read):
                 self._misfit(parts, [i for i, v in zip(template.needed, read, strict=True) if v is None], at)
