@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from mldiag.api import Evidence, Finding, NotApplicable, Parameters, Scalar, Settings, rule
+from mldiag.api import Evidence, Finding, NotApplicable, Parameters, Scalar, Settings, lazily, rule
 
-_NUMBER = re.compile(r"~?\s*([\d.,]+)\s*([kmb])?", re.IGNORECASE)
+_NUMBER = lazily(r"~?\s*([\d.,]+)\s*([kmb])?", re.IGNORECASE)
 _SCALE = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9}
 
 

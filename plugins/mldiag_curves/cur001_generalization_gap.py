@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mldiag.api import EarlyStopping, Evidence, Finding, Fix, LossPair, NotApplicable, ScorePair, Severity, rule
+from mldiag.api import EarlyStopping, Evidence, Finding, Fix, LossPair, NotApplicable, ScorePair, Severity, rule, stats
 
 _FIX = Fix.show(
     "add data or repeat it less, shrink the model, or regularise (dropout, weight decay); then compare the gap again"
 )
 
 
-@rule("CUR001", severity="error")
+@rule("CUR001", severity="error", gives_way_to=("CUR003", "CUR004", "CUR005", "LOS005", "LOS006", "LOS007"))
 def generalization_gap(
     losses: LossPair | None,
     scores: ScorePair | None,
@@ -23,9 +23,11 @@ def generalization_gap(
     max_transfer: float = 0.25,
     min_growth: float = 0.25,
     min_grown_share: float = 0.3,
-    min_constant_share: float = 0.12,
+    min_constant_share: float = 0.06,
     min_stalled_gap: float = 0.4,
+    min_stalled_share: float = 0.15,
     max_stalled_transfer: float = 0.1,
+    min_wide_gap: float = 0.85,
     min_reversal: float = 0.1,
     errors: float = 2.0,
     min_score_gap: float = 0.12,
@@ -54,9 +56,13 @@ def generalization_gap(
     - `min_start_share`: gap / loss at the start (0.2): of two losses that are nearly gone the distance says little.
     - `max_transfer`: fall of the validation loss / fall of the train loss (0.25).
     - `min_growth`: growth / first gap (0.25), counted from `min_grown_share` of the start loss on (0.3).
-    - `min_constant_share`: gap / loss at the start for a gap that was there all the time (0.12).
-    - `min_stalled_gap`, `max_stalled_transfer`: gap / validation loss and transfer in the second half (0.4, 0.1) of a
-      gap that warns since only the train loss still fell.
+    - `min_constant_share`: gap / loss at the start for a gap that was there all the time, in the median of each
+      sixteenth of the evaluations (0.06). No labelled healthy run has such a gap throughout.
+    - `min_stalled_gap`, `min_stalled_share`, `max_stalled_transfer`: gap / validation loss, gap / loss at the start and
+      transfer in the second half (0.4, 0.15, 0.1) of a gap that warns since only the train loss still fell. Healthy
+      runs that stall have 0.24 of their start at a third of the loss, or 0.08 at half of it.
+    - `min_wide_gap`: gap / validation loss (0.85) that warns from `min_grown_share` of the start loss on, however much
+      carried over: the train loss is nearly gone. Healthy runs with such a gap have 0.13 of the start at most.
     - `min_reversal`: rise of the validation loss / fall of the train loss in the second half that warns (0.1),
       if it is `errors` standard errors (2).
     - `min_score_gap`: train - validation score (0.12).
@@ -83,22 +89,28 @@ def generalization_gap(
     if stopping is not None and losses.best_at > 0 and stopping.fired(len(losses) - 1 - losses.best_at):
         losses = losses.until(losses.best_at + 1)
         ended, where, at = "was", " around its best", "around the best evaluation"
+    count, val_curve, train_curve = len(losses), losses.val, losses.train
+    first_gap, losses = losses.first_gap, losses.reduced()
     (train, val), gap, name = losses.end, losses.gap, losses.quantity
     relative, of_start = gap / val if val > 0 else 0.0, gap / losses.start
     if relative < min_gap_share and not (gap >= min_gap_nats and relative >= min_gap_share / 2):
         return
     share, late = losses.transfer, losses.late_transfer
     unshared = share is not None and share < max_transfer
-    opened = gap >= (1 + min_growth) * losses.first_gap
+    opened = gap >= (1 + min_growth) * first_gap
     grown = opened and late is not None and late < max_transfer
     reversed_ = late is not None and late <= -min_reversal and losses.late_rise >= errors
     stalled = opened and len(losses) >= 6 and (late is None or late <= max_stalled_transfer)
-    stalled = stalled and relative >= min_stalled_gap and of_start >= min_start_share
-    levels = zip(losses.train_levels, losses.val_levels, strict=True)
-    constant = len(losses) >= 3 and all(v - t >= min_gap_share * v for t, v in levels)
+    stalled = stalled and relative >= min_stalled_gap and of_start >= min_stalled_share
+    wide = opened and relative >= min_wide_gap and of_start >= min_grown_share
+    levels = zip(stats.binned(losses.train_levels, 16), stats.binned(losses.val_levels, 16), strict=True)
+    lasting = len(losses) >= 3 and all(v - t >= min_gap_share * v for t, v in levels)
+    constant = lasting and of_start >= min_constant_share
     if (unshared and of_start >= min_start_share) or (grown and of_start >= min_grown_share):
         severity = Severity.ERROR
-    elif stalled or (constant and of_start >= min_constant_share) or (reversed_ and of_start >= min_start_share):
+    elif (
+        stalled or wide or (constant and of_start >= min_constant_share) or (reversed_ and of_start >= min_start_share)
+    ):
         severity = Severity.WARNING
     else:
         return
@@ -106,18 +118,18 @@ def generalization_gap(
         share = late
     yield Finding(
         f"validation {name} {ended} {val:.4g}{where} against {train:.4g} in training: the gap went from "
-        f"{losses.first_gap:.3g} to {gap:.3g} over {len(losses)} evaluations"
+        f"{first_gap:.3g} to {gap:.3g} over {count:,} evaluations"
         + (f", and {_share(share)} of what was learnt carried over" if share is not None else ""),
-        at=losses.val.at(-1),
+        at=val_curve.at(-1),
         severity=severity,
         evidence=(
-            Evidence(f"validation {name} {at}", val, None, losses.val.at(-1)),
-            Evidence(f"train {name} {at}", train, None, losses.train.source if where else losses.train.at(-1)),
+            Evidence(f"validation {name} {at}", val, None, val_curve.at(-1)),
+            Evidence(f"train {name} {at}", train, None, train_curve.source if where else train_curve.at(-1)),
             Evidence(f"gap {at}", gap, min_gap_share * val),
             Evidence("gap / loss at the start", of_start, min_start_share),
-            Evidence("gap at the first evaluation", losses.first_gap),
+            Evidence("gap at the first evaluation", first_gap),
             *([Evidence("share of learning that carried over", share, max_transfer)] if share is not None else []),
-            Evidence("evaluations", len(losses)),
+            Evidence("evaluations", count),
             *(_score_evidence(scores, min_score_gap) if scores is not None else ()),
         ),
         fix=_FIX,

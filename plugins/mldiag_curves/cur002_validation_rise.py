@@ -21,7 +21,7 @@ from mldiag.api import (
 )
 
 
-@rule("CUR002", severity="error")
+@rule("CUR002", severity="error", explains=("CUR015", "CUR016"), gives_way_to=("CUR004", "CUR005"))
 def validation_rise(
     losses: LossPair,
     curves: Curves,
@@ -77,41 +77,45 @@ def validation_rise(
     ## Source
     Prechelt 1998, Early Stopping - But When? (Neural Networks: Tricks of the Trade). Thresholds: measured.
     """
-    values, val = losses.val_levels, losses.val
-    if len(values) < 2 * min_evaluations:
-        raise NotApplicable(f"{len(values)} evaluations; at least {2 * min_evaluations} tell a rise from chance")
+    count, val = len(losses), losses.val
+    # Of a long series medians of bins tell the same, and at no cost.
+    values, train_levels = stats.binned(losses.val_levels), stats.binned(losses.train_levels)
+    if count < 2 * min_evaluations:
+        raise NotApplicable(f"{count} evaluations; at least {2 * min_evaluations} tell a rise from chance")
     place, best = stats.best_level(values)
     end = stats.tail_level(values)
     rise, given_back = end - best, max(stats.head_level(values, least=1) - best, 0.0)
-    waited = len(values) - 1 - losses.best_at
+    waited = count - 1 - losses.best_at
     band = noise_bands * stats.noise(values)
     if rise <= band or rise < min_rise * abs(best) or rise < min_given_back * given_back:
         return
-    train = losses.train_levels[place]
-    if len(values) - 1 - place < min_evaluations or train - losses.end[0] < min_train_fall * abs(train):
+    near = min(2, place, len(values) - 1 - place)  # one bad epoch at the best evaluation is no level
+    train, train_end = stats.median(train_levels[place - near : place + near + 1]), stats.tail_level(train_levels)
+    if len(values) - 1 - place < min_evaluations or train - train_end < min_train_fall * abs(train):
         return
     if _stopped_early(stopping, plan, waited, max_wait):
         return
     score = curves.rising_score(place / (len(values) - 1), min_score_rise)
+    around = (2 * place + 1) * count // (2 * len(values))
     severe = rise >= error_rise * abs(best) and rise >= error_rise * given_back
     severe = severe and (score is None or rise >= max_excused_rise * abs(best))
     name = losses.quantity
     yield Finding(
-        f"validation {name} rose from its best level {best:.4g} around {losses.place(place)} to {end:.4g} at the end "
+        f"validation {name} rose from its best level {best:.4g} around {losses.place(around)} to {end:.4g} at the end "
         f"({100 * rise / abs(best):+.0f} %) while the train {name} fell from {train:.3g} to "
-        f"{losses.end[0]:.3g}",
+        f"{train_end:.3g}",
         at=val.at(-1),
         severity=Severity.ERROR if severe else Severity.WARNING,
         evidence=(
-            Evidence(f"best validation {name}", best, None, losses.at(place)),
-            Evidence("best level around", losses.place(place), None, losses.at(place)),
+            Evidence(f"best validation {name}", best, None, losses.at(around)),
+            Evidence("best level around", losses.place(around), None, losses.at(around)),
             Evidence(f"validation {name} at the end", end, best * (1 + min_rise), val.at(-1)),
             Evidence("rise / best", rise / abs(best), min_rise),
             Evidence("noise of an evaluation, standard deviation", band / noise_bands),
             Evidence(f"train {name} at the best evaluation", train, None, losses.train.source),
-            Evidence(f"train {name} at the end", losses.end[0], None, losses.train.at(-1)),
+            Evidence(f"train {name} at the end", train_end, None, losses.train.at(-1)),
             Evidence("evaluations after the lowest", waited, min_evaluations),
-            Evidence("evaluations", len(values)),
+            Evidence("evaluations", count),
             *([Evidence(f"{score.name} at the end", score.values[-1], None, score.at(-1))] if score else []),
         ),
         fix=_fix(stopping, settings, min_evaluations),

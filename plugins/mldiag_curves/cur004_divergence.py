@@ -5,26 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from mldiag.api import (
-    Curves,
-    Evidence,
-    Finding,
-    Fix,
-    NotApplicable,
-    Settings,
-    edit_setting,
-    rule,
-    stats,
-)
+from mldiag.api import Curves, Evidence, Finding, NotApplicable, Settings, Steering, rule, stats
+from mldiag_curves.lower_rate import lower_rate
 
+_ADVICE = "lower the learning rate or lengthen the warm-up, and clip the gradient norm"
 _ENOUGH = 20
 """Values up to the best level of which the noise can be told."""
 
 
-@rule("CUR004", severity="error", explains=("CUR002", "CUR014"))
+@rule("CUR004", severity="error", explains=("CUR002", "CUR014", "CUR015", "CUR016"), gives_way_to=("CUR005",))
 def divergence(
     curves: Curves,
     settings: Settings | None,
+    steering: Steering | None,
     *,
     max_given_back: float = 0.5,
     max_rise: float = 1.5,
@@ -32,6 +25,9 @@ def divergence(
     max_lasting_rise: float = 1.2,
     min_lasting_given_back: float = 0.05,
     lasting_share: float = 0.2,
+    min_slow_rise: float = 1.05,
+    min_slow_given_back: float = 0.1,
+    slow_errors: float = 10.0,
     min_gain: float = 0.05,
     errors: float = 4.0,
     max_earlier_rise: float = 0.5,
@@ -43,9 +39,11 @@ def divergence(
     ## What it checks
     The median of the last tenth of the train loss (of three values at least) against the best median of a window of
     the same size before it and the level of the first values. It has diverged when half of the gain is lost, when it
-    ends at 1.5 times its best level, when it lay at 1.2 times that over the last fifth and did not fall there, or when
-    it rose so from the start. One bad value at the end, a spike that recovers, and the bumps of a cyclic schedule do
-    not count. Only values before the first NaN are looked at.
+    ends at 1.5 times its best level, when it lay at 1.2 times that over the last fifth and did not fall there, when it
+    rose slowly, but beyond all doubt, through more than half of the run, or when it rose so from the start. One bad
+    value at the end, a spike that recovers, and the bumps of a cyclic schedule do not count. Only values before the
+    first NaN are looked at. Where the log shows that the program itself turned what the loss measures meanwhile (the
+    weight of a term, the noise on the inputs, a length), the rule is skipped.
 
     ## Why it matters
     The weights at the end are worse than those of earlier, and more steps make them worse still.
@@ -58,7 +56,9 @@ def divergence(
     - `max_rise`: end / best level (1.5), where at least `min_rise_given_back` of the gain is lost (0.15).
     - `max_lasting_rise`: level / best level over the last `lasting_share` of the train loss (1.2, 0.2), where at least
       `min_lasting_given_back` of the gain is lost (0.05).
-    - `min_gain`: gain / start that makes a share of it meaningful (0.05).
+    - `min_slow_rise`, `min_slow_given_back`, `slow_errors`: end / best level, share of the gain and standard errors
+      (1.05, 0.1, 10) of a rise that lasted more than half of the run. No labelled healthy run rises by three.
+    - `min_gain`: gain / start that makes a share of it meaningful (0.05), where it is beyond `errors`, too.
     - `errors`: rise in standard errors of the difference of two levels (4), by the noise before the rise.
     - `max_earlier_rise`: rise before the best level / rise at the end, from which the loss swings instead (0.5).
     - `min_points`: finite values (6).
@@ -93,16 +93,25 @@ def divergence(
     error = stats.level_error(stats.noise(before if len(before) >= _ENOUGH else values), window)
     if place >= 0.9 * len(values) or rise <= errors * math.sqrt(2) * error:
         return
-    lost = rise / gain if gain > min_gain * abs(start) else None
+    doubt = errors * math.sqrt(2) * stats.level_error(stats.noise(values), min(3, len(values) // 3))
+    lost = rise / gain if gain > max(min_gain * abs(start), doubt) else None
     given_back = lost is not None and lost >= max_given_back
     risen = best > 0 and end >= max_rise * best and (lost is None or lost >= min_rise_given_back)
     late = values[len(values) - stats.window_size(len(values), lasting_share, 3) :]
     recovers = stats.falls(late) and stats.head_level(late) - end > errors * error
     lasted = best > 0 and min(end, stats.median(late)) >= max_lasting_rise * best and not recovers
     lasted = lasted and (lost is None or lost >= min_lasting_given_back) and curve.name == "train/loss"
-    if not (given_back or risen or lasted) or stats.largest_rise(before, window) >= max_earlier_rise * rise:
+    slow = best > 0 and end >= min_slow_rise * best and lost is not None and lost >= min_slow_given_back
+    slow = slow and place <= len(values) // 2 and rise > slow_errors * math.sqrt(2) * error
+    slow = slow and not recovers and curve.name == "train/loss"
+    if not (given_back or risen or lasted or slow) or stats.largest_rise(before, window) >= max_earlier_rise * rise:
         return
-    limit = max_rise if risen or given_back else max_lasting_rise
+    turned = steering.moved(place / len(values)) if steering is not None else None
+    if turned is not None:
+        raise NotApplicable(
+            f"{curve.name} rose while the program turned {turned.name}: it measures something else by then"
+        )
+    limit = max_rise if risen or given_back else max_lasting_rise if lasted else min_slow_rise
     where = curve.place(place * len(curve) // len(values))
     what = f", {100 * lost:.0f} % of what it had gained" if lost is not None else ""
     lr = curves.get("lr")
@@ -123,19 +132,5 @@ def divergence(
         else f"{curve.name} rose from {best:.4g} around {where} to {end:.4g} at the end",
         at=curve.at(-1),
         evidence=tuple(evidence),
-        fix=_fix(settings, max(lr.values) if lr is not None else None, lr_factor),
-    )
-
-
-def _fix(settings: Settings | None, peak: float | None, factor: float) -> Fix:
-    """A lower rate, once: measured from the logged peak, so that a corrected setting is left alone."""
-    title = "lower the learning rate or lengthen the warm-up, and clip the gradient norm"
-    if settings is None or peak is None:
-        return Fix.show(title)
-    new = float(f"{factor * peak:.1g}")
-    stated = settings.get("lr", float)
-    if stated is None or stated <= new:
-        return Fix.show(title)
-    return Fix.unsafe(
-        f"lower the learning rate from {stated:g} to {new:g}", edit_setting(settings.effective("lr"), new)
+        fix=lower_rate(settings, lr, lr_factor, _ADVICE),
     )

@@ -35,8 +35,9 @@ def non_finite(
 
     ## What it checks
     Every launch of every loss, of the gradient norm and of the metric that checkpoints are chosen by, for the first
-    value that is no number though one was due; a `null` is how strict JSON writes NaN and counts. Reported is the
-    earliest, with what led to it. Not due, and left alone: values before anything was measured, rows between two
+    value that is no number though one was due; a `null` is how strict JSON writes NaN and counts. What is minimised
+    under another name (`smooth_l1`, `mse`, `perplexity`) counts as a loss. Reported is the earliest, with what led to
+    it. Not due, and left alone: values before anything was measured, rows between two
     evaluations, scores that are undefined on an empty class, a norm that was never a number while the loss was, and an
     overflow that a loss scaler skipped.
 
@@ -72,6 +73,7 @@ def non_finite(
     yield Finding(
         f"{series.name} was {'null' if first.null else 'NaN or infinite'} at {count:,} of {first.due:,} points"
         + (" from the first on" if first.before is None else f", first at {series.place(first.indices[0])}")
+        + (f" of launch {first.launch} of {first.launches}" if first.launches > 1 else "")
         + (f"; the last value before was {first.before:.4g}" if first.before is not None else "")
         + led
         + (f"; the same holds for {', '.join(others)}" if others else ""),
@@ -80,6 +82,7 @@ def non_finite(
         evidence=(
             Evidence("values that are no number", count, 0, series.source),
             Evidence("points", first.due),
+            *([Evidence("launch", first.launch), Evidence("launches", first.launches)] if first.launches > 1 else []),
             Evidence("first at", series.place(first.indices[0]), None, series.at(first.indices[0])),
             *([Evidence("last value before", first.before)] if first.before is not None else []),
             *measured,

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
-from mldiag.api import Curves, Evidence, Finding, Fix, Metrics, NotApplicable, Run, Series, Unread, rule
+from mldiag.api import Curves, Evidence, Finding, Fix, Metrics, NotApplicable, Run, Series, Unread, lazily, rule, stats
 
-_HELD_OUT = re.compile(
+_HELD_OUT = lazily(
     r"(?:^|[^a-z])(?:val|valid|validation|eval|evaluation|test|dev|heldout|held_out|holdout)(?:$|[^a-z])"
 )
 _WEIGHTS = (
     ".pt", ".pth", ".ckpt", ".bin", ".safetensors", ".h5", ".keras", ".npy", ".npz", ".onnx", ".gguf", ".msgpack",
 )  # fmt: skip
-_STORE = re.compile(r"tfevents|\.wandb$")
+_STORE = lazily(r"tfevents|\.wandb$")
 _LOGS = (".json", ".jsonl", ".csv", ".tsv", ".txt", ".log", ".out")
 # Scores that an evaluation of its own measures: detection, segmentation, ranking, translation, speech, images.
-_EVALUATED = re.compile(
+_EVALUATED = lazily(
     r"(?:^|[/_. ])(?:m?ap[sml]?\d*|m?iou|dice|pq|ndcg|mrr|hit_?ratio|hit_?rate|hr|bleu\d?|rouge\w*|[wc]er|fid)"
     r"(?:$|[/_@. (:-])"
 )
@@ -59,7 +58,8 @@ def no_validation(run: Run, metrics: Metrics, curves: Curves, *, min_points: int
     train = metrics.get("train/loss") or next((s for s in metrics if s.name.startswith("train/loss/")), None)
     if train is None:
         raise NotApplicable("no train loss")
-    epochs = 0.0 if train.epoch_data is None else max(train.epoch_data) - min(train.epoch_data) + 1
+    first, last = (0.0, -1.0) if train.epoch_data is None else stats.extremes(train.epoch_data)
+    epochs = last - first + 1
     if len(train) < min_points and epochs < 2:
         raise NotApplicable(f"{len(train)} train losses; at least {min_points} or two epochs make a trained run")
     # A column of nulls is the place for an evaluation that never came, unless the train loss is null all along too.

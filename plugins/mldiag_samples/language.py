@@ -9,13 +9,14 @@ judged; benchmarks/build_language_table.py derives a table from text.
 from __future__ import annotations
 
 import math
-import re
 import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache, lru_cache
 from pathlib import Path
 
 from msgspec import Struct
+
+from mldiag.api import lazily
 
 _DATA = Path(__file__).with_name("languages")
 
@@ -28,8 +29,8 @@ GROUPS_SIZE = len(ALPHABET) ** 3 * _ROW_BYTES
 NEVER = 255
 """A pair of letters that the table's text never has, in sixteenths of a bit: about 16 bits."""
 
-_LETTERS = re.compile(r"[^\W\d_]+")
-_NO_ASCII = re.compile(r"[^a-z]")
+_LETTERS = lazily(r"[^\W\d_]+")
+_NO_ASCII = lazily(r"[^a-z]")
 _UNFOLDED = str.maketrans({"ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "đ": "d", "ł": "l", "ı": "i"})
 
 

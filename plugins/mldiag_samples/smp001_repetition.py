@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from msgspec import Struct
 
-from mldiag.api import Evidence, Finding, NotApplicable, Sample, Samples, Severity, rule
+from mldiag.api import Evidence, Finding, NotApplicable, Sample, Samples, Severity, lazily, rule
 from mldiag_samples.language import letter_runs, lower_bound
 from mldiag_samples.loops import Loop, covered, loops
 
@@ -22,13 +22,13 @@ _CHARACTERS, _WORDS = 24, 6
 _WORD_LOOP = 20
 """Words below which a loop is a figure of speech."""
 
-_WORD = re.compile(r"\w+|[^\w\s]")
+_WORD = lazily(r"\w+|[^\w\s]")
 _PLURAL = {"character": "characters", "word or sign": "words and signs"}
-_SPECIAL = re.compile(
+_SPECIAL = lazily(
     r"<\|[^<>\s]{1,30}\|>|</?s>|<(?:pad|eos|bos|unk|end|eot|unused)\w*>|\[(?:PAD|EOS|BOS|SEP|CLS|UNK|END|MASK)\]|\x00",
     re.IGNORECASE,
 )
-_DOUBLED = re.compile(r"(?=([^\W\d_]{2,}?)\1)")
+_DOUBLED = lazily(r"(?=([^\W\d_]{2,}?)\1)")
 _LONGEST_WORD = 40
 """Letters of a word that are looked at: text without blanks is one word of any length."""
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from mldiag.api import Evidence, Finding, NotApplicable, Sample, Samples, rule
+from mldiag.api import Evidence, Finding, NotApplicable, Sample, Samples, lazily, rule
 from mldiag_samples.language import Reading, fold, function_share, languages, likeliest, read, tables
 
 _MOST = 20_000
@@ -32,8 +31,8 @@ _ACCENTED = frozenset("áàâãçéêíóôõúü")
 _FOREIGN_LETTERS = 0.01
 """Portuguese and English text has no other accented letters but in names; above this share it is another language."""
 
-_CODE = re.compile(r"[{}()\[\];=<>_\\/*#&|+:\"'`@$%^~]")
-_GLUED = re.compile(r"[^\W\d_][^\w\s'’.\-–/]+[^\W\d_]|\d[^\W\d_]|[^\W\d_]\d|[a-zß-ÿ][A-ZÀ-Þ]")
+_CODE = lazily(r"[{}()\[\];=<>_\\/*#&|+:\"'`@$%^~]")
+_GLUED = lazily(r"[^\W\d_][^\w\s'’.\-–/]+[^\W\d_]|\d[^\W\d_]|[^\W\d_]\d|[a-zß-ÿ][A-ZÀ-Þ]")
 
 
 @rule("SMP002", severity="error")

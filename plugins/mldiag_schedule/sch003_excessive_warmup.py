@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from mldiag.api import Amount, Evidence, Finding, Fix, LrCurve, NotApplicable, Plan, Severity, edit_setting, rule
 
 
-@rule("SCH003", severity="warning", pre=True, explains=("CUR003", "CUR007"))
+@rule("SCH003", severity="warning", pre=True, explains=("CUR003", "CUR007"), gives_way_to=("SCH004",))
 def excessive_warmup(
     plan: Plan,
     lr: LrCurve | None,
@@ -59,7 +59,8 @@ def excessive_warmup(
             yield _stated(plan, warmup, run, max_share, target, Severity.INFO if told else Severity.WARNING)
         return
     if lr is None:
-        raise NotApplicable("nothing says both the length of the warm-up and that of the run, and no lr was logged")
+        known = "nothing says both the length of the warm-up and that of the run"
+        raise NotApplicable(f"{known}, and no learning rates that show a peak were logged")
     if (plan.epochs or plan.total_steps) and not plan.complete:
         raise NotApplicable("the run did not finish, so its peak learning rate does not show the planned warm-up")
     if lr.rises and lr.peak_share > max_peak:

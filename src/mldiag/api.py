@@ -43,14 +43,28 @@ from mldiag.facts.chance import Chance as Chance
 from mldiag.facts.conflicts import Conflict as Conflict, ConflictKind as ConflictKind, Conflicts as Conflicts
 from mldiag.facts.curves import Curve as Curve, Curves as Curves, is_bounded_score as is_bounded_score
 from mldiag.facts.early_stopping import EarlyStopping as EarlyStopping
+from mldiag.facts.ending import Ending as Ending
+from mldiag.facts.gradient_norm import GradientNorm as GradientNorm
+from mldiag.facts.log_order import Disorder as Disorder, LogOrder as LogOrder
 from mldiag.facts.loss_pair import LossPair as LossPair, Pair as Pair, ScorePair as ScorePair
 from mldiag.facts.lr_curve import LrCurve as LrCurve
+from mldiag.facts.pace import Pace as Pace
 from mldiag.facts.parameters import Parameters as Parameters
 from mldiag.facts.plan import Amount as Amount, Plan as Plan
 from mldiag.facts.positions import Positions as Positions
+from mldiag.facts.resumes import Resume as Resume, Resumes as Resumes
 from mldiag.facts.safeguards import Safeguard as Safeguard, Safeguards as Safeguards
+from mldiag.facts.schedule import (
+    Landmark as Landmark,
+    Schedule as Schedule,
+    ScheduleCause as ScheduleCause,
+    ScheduleKind as ScheduleKind,
+)
+from mldiag.facts.steering import Steering as Steering
 from mldiag.facts.training_source import TrainingSource as TrainingSource
 from mldiag.facts.windows import Windows as Windows
+from mldiag.failures import FailureKind as FailureKind, LoggedFailure as LoggedFailure, LoggedFailures as LoggedFailures
+from mldiag.faults import Fault as Fault, fault as fault, planting as planting
 from mldiag.files import File as File
 from mldiag.findings import (
     Edit as Edit,
@@ -63,10 +77,13 @@ from mldiag.findings import (
 from mldiag.hooks import hookimpl as hookimpl
 from mldiag.parts import (
     facts_in as facts_in,
+    faults_in as faults_in,
     readers_in as readers_in,
     reporters_in as reporters_in,
     rules_in as rules_in,
 )
+from mldiag.patterns import lazily as lazily
+from mldiag.quantities import is_capped as is_capped, is_whole_score as is_whole_score
 from mldiag.readers import Reader as Reader, reader as reader
 from mldiag.report import Report as Report, RunReport as RunReport, Style as Style
 from mldiag.reporters import Reporter as Reporter, reporter as reporter

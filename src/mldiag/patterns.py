@@ -18,6 +18,8 @@ class _Later:
         self._flags = flags
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)  # whoever looks for a mark (`mldiag.parts`) asks for no method of a pattern
         # Asked once for each method: what is found stays in the object's own dictionary.
         found = getattr(re.compile(self._text, self._flags), name)
         setattr(self, name, found)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import pytest
 from hypothesis import given, strategies as st
 
 from mldiag.artifacts import Metrics, Series, Source, floats
+from mldiag.facts import curves
 from mldiag.facts.curves import Curves, is_bounded_score, launches, prepared
 
 NAN = math.nan
@@ -67,7 +69,18 @@ def test_a_long_series_is_prepared_like_a_short_one() -> None:
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=60))
 def test_every_point_is_in_exactly_one_launch(steps: list[int]) -> None:
     parts = launches(series([1.0] * len(steps), steps=[float(s) for s in steps]))
-    assert sorted(i for part in parts for i in part) == list(range(len(steps)))
+    held = sorted(i for part in parts for i in part)
+    # But for a last row that repeats the best iteration.
+    assert held == list(range(len(steps))) or (held == list(range(len(steps) - 1)) and steps[-1] < steps[-2])
+
+
+def test_a_last_row_that_repeats_the_best_iteration_is_no_launch() -> None:
+    curve = prepared(series([5, 4, 3, 3.5, 4, 2.9], steps=[5, 10, 15, 20, 25, 13]))
+    assert (list(curve.values), curve.launches) == ([5, 4, 3, 3.5, 4], 1)
+    resumed = prepared(series([5, 4, 3, 3.5, 4, 2.9, 2.8], steps=[5, 10, 15, 20, 25, 13, 18]))
+    assert (list(resumed.values), resumed.launches) == ([2.9, 2.8], 2)
+    begun = prepared(series([5, 4, 3, 5], steps=[0, 5, 10, 0]))
+    assert (list(begun.values), begun.launches) == ([5], 2)
 
 
 def test_only_what_comes_before_the_first_broken_value_is_judged() -> None:
@@ -115,3 +128,27 @@ def test_a_discriminator_tells_adversarial_training() -> None:
 def test_a_part_of_a_loss_is_no_score() -> None:
     assert is_bounded_score("val/dice")
     assert not is_bounded_score("val/loss/dice")
+
+
+def test_common_points_are_those_of_the_same_step() -> None:
+    one = prepared(series([4, 3, 2, 1], steps=[10, 20, 30, 40]))
+    other = prepared(series([2.5, 1.5, 0.5], "val/loss", steps=[20, 40, 60]))
+    assert [list(places) for places in one.common(other)] == [[1, 3], [0, 1]]
+
+
+def test_series_without_axes_are_common_where_they_are_as_long() -> None:
+    one, other = prepared(series([4, 3])), prepared(series([5, 4], "val/loss"))
+    assert [list(places) for places in one.common(other)] == [[0, 1], [0, 1]]
+    assert [list(places) for places in one.common(prepared(series([5, 4, 3])))] == [[], []]
+
+
+STEPS = st.lists(st.integers(0, 30).map(float), min_size=1, max_size=40).map(sorted)
+
+
+@given(STEPS, STEPS)
+def test_long_and_short_series_have_the_same_common_points(first: list[float], second: list[float]) -> None:
+    one, other = (prepared(series([1.0] * len(s), steps=s)) for s in (first, second))
+    short = [list(places) for places in one.common(other)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(curves, "LONG", 1)
+        assert [list(places) for places in one.common(other)] == short

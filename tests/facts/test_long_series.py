@@ -6,6 +6,7 @@ import math
 from array import array
 from collections.abc import Callable
 from itertools import accumulate
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -13,10 +14,11 @@ from hypothesis import given, settings, strategies as st
 from mldiag import stats
 from mldiag.artifacts import Metrics, Series, Source
 from mldiag.errors import NotApplicable
-from mldiag.facts import breaks, curves, lr_curve, plan
-from mldiag.stats import levels
+from mldiag.facts import breaks, curves, loss_pair, lr_curve, plan
+from mldiag.run import Run
+from mldiag.stats import basics, levels
 
-MODULES = (stats, breaks, curves, lr_curve, plan)
+MODULES = (stats, basics, breaks, curves, lr_curve, plan)
 VALUES = st.floats(0, 2) | st.sampled_from([0.0, 0.5, 1.0, math.nan, math.inf, 1e-3])
 MOVES = st.sampled_from([0.0, 1.0, 1.0, 1.0, 2.5, -1.0, -40.0])
 
@@ -74,15 +76,45 @@ def test_evaluated_curves_agree(series: Series) -> None:
 
 
 @settings(max_examples=100)
-@given(logs())
-def test_breaks_agree(series: Series) -> None:
-    both_ways_agree(lambda: breaks.breaks(Metrics((series,)), None))
+@given(logs(), st.sampled_from(["csv_table", "text_log"]))
+def test_breaks_agree(series: Series, reader: str) -> None:
+    run = Run(Path(), ".", files={"log.csv": reader})
+    both_ways_agree(lambda: breaks.breaks(run, Metrics((series,)), None))
+
+
+@settings(max_examples=150)
+@given(logs(), logs("val/loss"))
+def test_pairs_of_losses_agree(train: Series, val: Series) -> None:
+    def levels_of() -> tuple[list[float], list[float]]:
+        pair = loss_pair.loss_pair(curves.Curves(Metrics((train, val))))
+        return list(pair.train_levels), list(pair.val_levels)
+
+    try:
+        short = levels_of()
+    except NotApplicable:
+        short = ([], [])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loss_pair, "LONG", 1)
+        try:
+            long = levels_of()
+        except NotApplicable:
+            long = ([], [])
+    # Sums that are taken once for all evaluations round otherwise.
+    assert long[0] == pytest.approx(short[0], rel=1e-9, abs=1e-9)
+    assert long[1] == short[1]
+
+
+@given(st.lists(st.floats(-5, 5) | st.sampled_from([0.0, 1.0]), min_size=1, max_size=40), st.booleans())
+def test_extremes_agree(values: list[float], highest: bool) -> None:
+    both_ways_agree(lambda: stats.extremes(values))
+    both_ways_agree(lambda: stats.first_lowest(values, highest=highest))
+    assert values[stats.first_lowest(values, highest=highest)] == stats.extremes(values)[highest]
 
 
 @settings(max_examples=150)
 @given(logs("lr"))
 def test_learning_rates_agree(series: Series) -> None:
-    both_ways_agree(lambda: lr_curve.lr_curve(curves.Curves(Metrics((series,)))))
+    both_ways_agree(lambda: lr_curve.lr_curve(curves.Curves(Metrics((series,))), None))
 
 
 @settings(max_examples=100)

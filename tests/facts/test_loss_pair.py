@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 
 import given
 import pytest
+from msgspec.structs import replace
 
 from mldiag.artifacts import Metrics, Series
 from mldiag.errors import NotApplicable
@@ -121,3 +123,48 @@ def test_other_quantities_are_no_scores(name: str) -> None:
 def test_of_a_train_loss_that_is_nothing_from_the_first_to_the_last_no_share_is_transferred() -> None:
     pair = losses(series([0.0, 0.0, 0.0]), series([1.0, 1.5, 2.0], "val/loss"))
     assert pair.transfer is None
+
+
+def test_evaluations_counted_as_steps_are_spread_over_the_run() -> None:
+    pair = losses(
+        series([4, 3, 2, 1], steps=[100, 200, 300, 400]), series([4, 3, 2, 1], "val/loss", steps=[1, 2, 3, 4])
+    )
+    assert list(pair.train_levels) == [4, 3, 2, 1]
+
+
+def test_training_counted_by_epoch_is_spread_over_the_steps_of_validation() -> None:
+    pair = losses(series([4, 3, 2], steps=[0, 1, 2]), series([4, 3, 2], "val/loss", steps=[500, 1000, 1500]))
+    assert list(pair.train_levels) == [4, 3, 2]
+
+
+def test_an_evaluation_of_an_earlier_launch_has_no_train_level() -> None:
+    pair = losses(
+        series([2.0, 1.9, 1.8, 1.7], steps=[450, 460, 470, 480]),
+        series([4.0, 3.0, 2.1, 1.8], "val/loss", steps=[250, 350, 460, 480]),
+    )
+    assert list(pair.val_levels) == [2.1, 1.8]
+
+
+def test_launches_that_cannot_be_told_apart_are_no_pair() -> None:
+    train = series([4, 3, 2, 4, 3, 2], steps=[1, 2, 3, 1, 2, 3])
+    with pytest.raises(NotApplicable):
+        losses(train, series([4, 3, 2], "val/loss", steps=[1, 2, 3]))
+
+
+def test_lines_tell_which_launch_an_evaluation_belongs_to() -> None:
+    def lined(name: str, values: list[float], steps: list[float], lines: list[int]) -> Series:
+        found = series(values, name, steps=steps)
+        return replace(found, lines=array("q", lines))
+
+    train = lined("train/loss", [4, 3, 2, 5, 4, 3], [1, 2, 3, 1, 2, 3], [1, 2, 3, 6, 8, 10])
+    val = lined("val/loss", [3.5, 3.1, 2.7, 2.2], [1.0, 2.0, 2.5, 3.0], [4, 9, 11, 12])
+    pair = losses(train, val)
+    assert list(pair.val_levels) == [3.1, 2.7, 2.2]
+    assert list(pair.train_levels) == [4.5, 4, 3]
+
+
+def test_of_several_evaluation_sets_the_nearest_to_training_is_judged() -> None:
+    pair = losses(
+        series([2.0, 1.0]), series([3.0, 2.9], "val/loss/another_country"), series([2.1, 1.2], "val/loss/same_street")
+    )
+    assert pair.val.name == "val/loss/same_street"

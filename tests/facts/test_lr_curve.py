@@ -101,3 +101,28 @@ def test_rates_logged_several_times_at_one_step_are_no_defect(points):
     found = run(series("lr", [rate for _, rate in ordered], steps=[step for step, _ in ordered]))
     with suppress(NotApplicable):
         assert found.get(LrCurve).peak >= 0
+
+
+@given_that(st.integers(60, 400), st.floats(2.5, 8.0))
+def test_a_cut_polynomial_decay_is_followed_by_its_exponent(points, longer):
+    length = round(longer * points)
+    shape = logged(float(f"{0.01 * (1 - i / length) ** 0.9:.4e}") for i in range(points))
+    assert shape.shape.power == pytest.approx(0.9, abs=0.11)
+    assert shape.ends is not None
+    low, high = shape.ends
+    assert 0.98 * low <= 10 * (length + 1) <= 1.02 * high
+
+
+def test_nnunets_decay_is_followed_to_a_thousand_epochs():
+    rates = [float(f"{0.01 * (1 - (e + 1) / 1000) ** 0.9:.6f}") for e in range(262)]
+    shape = run(series("lr", rates, epochs=range(262))).get(LrCurve)
+    assert shape.end == pytest.approx(999, rel=0.01)
+
+
+def test_rates_logged_often_in_an_epoch_lie_within_it():
+    epochs = [e for e in range(5) for _ in range(8)]
+    rates = [1e-3 * (1 - i / 80) for i in range(40)]
+    shape = run(series("lr", rates, epochs=epochs)).get(LrCurve)
+    assert len(shape.values) == 40
+    assert shape.axis[9] == pytest.approx(1.125)
+    assert shape.end == pytest.approx(10, rel=0.01)

@@ -84,6 +84,19 @@ class Curve(Struct, frozen=True):
             return data
         return taken(data, self.indices)
 
+    def common(self, other: Curve) -> tuple[Sequence[int], Sequence[int]]:
+        """Positions in both, in order, of the points of the same step, without steps of the same epoch.
+
+        Of several points at one step the last counts, unless both axes are the same throughout. Series that share no
+        axis are paired point by point where they are as long as each other; otherwise nothing is common.
+        """
+        for kind in ("step", "epoch"):
+            mine, others = self.axis(kind), other.axis(kind)
+            if mine is not None and others is not None:
+                return _same_places(mine, others)
+        every = range(len(self)) if len(self) == len(other) else range(0)
+        return every, every
+
 
 class Curves(Struct, frozen=True):
     """The judged part of every series, prepared when it is asked for."""
@@ -172,22 +185,30 @@ def launches(series: Series) -> list[Sequence[int]]:
 
     A step (without steps: an epoch) that goes back starts a new launch, unless the epoch moves on: then the step
     counts within the epoch. A log in which more than `MAX_BACKWARD_SHARE` of the steps go back, and not to the start,
-    was written out of order: it is one launch, put in order.
+    was written out of order: it is one launch, put in order. A last row alone that goes back to within the run repeats
+    its best iteration (LightGBM does after early stopping): it belongs to no launch.
     """
     n = len(series)
     steps, epochs = series.step_data, series.epoch_data
     axis = steps if steps is not None else epochs
     if axis is None or n < 2 or _never_falls(axis):
         return [range(n)]
-    back = _backward(axis, epochs if steps is not None else None)
+    back = backward(axis, epochs if steps is not None else None)
     inside = sum(axis[i] > axis[0] for i in back)
     if inside > max(2, MAX_BACKWARD_SHARE * n):
         return [sorted(range(n), key=axis.__getitem__)]
-    edges = [0, *back, n]
-    return [range(a, b) for a, b in pairwise(edges)]
+    edges = [0, *back, n - 1 if repeats_best(axis, back) else n]
+    return [range(a, b) for a, b in pairwise(edges) if a < b]
 
 
-def _backward(axis: array[float], epochs: array[float] | None) -> list[int]:
+def repeats_best(axis: array[float], back: Sequence[int]) -> bool:
+    """Whether the last row alone goes back, to a step within the launch before it."""
+    if not back or back[-1] != len(axis) - 1:
+        return False
+    return axis[-1] > axis[back[-2] if len(back) > 1 else 0]
+
+
+def backward(axis: array[float], epochs: array[float] | None) -> list[int]:
     """Positions at which the axis goes back, and the epoch, where there is one, does not move on."""
     n = len(axis)
     if n < LONG:
@@ -318,6 +339,21 @@ def _without_placeholder_zeros(series: Series, kept: Sequence[int]) -> Sequence[
     smallest = min(abs(data[i]) for i in rest)
     largest = max(abs(data[i]) for i in rest)
     return rest if smallest > 0.05 * largest else kept
+
+
+def _same_places(mine: Sequence[float], others: Sequence[float]) -> tuple[Sequence[int], Sequence[int]]:
+    """Positions of the values that both axes have; of equal values on one axis the last."""
+    if len(mine) == len(others) and mine == others:
+        return range(len(mine)), range(len(mine))
+    if len(mine) >= LONG or len(others) >= LONG:
+        import numpy as np
+
+        a, b = np.asarray(mine, dtype=np.float64)[::-1], np.asarray(others, dtype=np.float64)[::-1]
+        _, at_a, at_b = np.intersect1d(a, b, return_indices=True)  # of equal values the first, here the last
+        return (len(a) - 1 - at_a).tolist(), (len(b) - 1 - at_b).tolist()
+    place = {x: k for k, x in enumerate(others)}
+    own = {x: i for i, x in enumerate(mine) if x in place}
+    return list(own.values()), [place[x] for x in own]
 
 
 def is_bounded_score(name: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from array import array
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import pairwise
@@ -15,7 +16,18 @@ from mldiag.artifacts import Source
 from mldiag.errors import NotApplicable
 from mldiag.facts import fact
 from mldiag.facts.curves import Curve, Curves, is_bounded_score
-from mldiag.stats import has_repeats, level_error, mean, median, noise, window_size
+from mldiag.stats import (
+    LONG,
+    binned,
+    extremes,
+    first_lowest,
+    has_repeats,
+    level_error,
+    mean,
+    median,
+    noise,
+    window_size,
+)
 
 HELD_OUT = ("val", "test")
 """Splits that are not trained on, the one that is tuned on first."""
@@ -31,6 +43,14 @@ not divided under accumulation, begins at 9.9."""
 MIN_CHANGE = 0.02
 """Change of the train level, as a share of its first, below which no share of it can be told. The founding case of two
 evaluations has 0.13."""
+
+
+REDUCED = 512
+"""Levels that stand for a pair with more evaluations than any rule needs."""
+
+TURNS = 3.0
+"""End of one axis / end of the other from which on one of them counts evaluations instead of steps. Runs that evaluate
+at each of their first steps and never again are not known."""
 
 
 class Pair(Struct, frozen=True):
@@ -109,8 +129,15 @@ class Pair(Struct, frozen=True):
     @property
     def best_at(self) -> int:
         """Position of the best evaluation; of equal ones the first."""
-        best = max if self.higher_is_better else min
-        return best(range(len(self)), key=self.val_levels.__getitem__)
+        return first_lowest(self.val_levels, highest=self.higher_is_better)
+
+    def reduced(self) -> Self:
+        """For numbers only, not for places: where there are very many evaluations, a few hundred medians of them."""
+        if len(self) < LONG:
+            return self
+        return replace(
+            self, train_levels=binned(self.train_levels, REDUCED), val_levels=binned(self.val_levels, REDUCED)
+        )
 
     def until(self, count: int) -> Self:
         """The first `count` evaluations alone."""
@@ -163,18 +190,31 @@ class ScorePair(Pair, frozen=True):
 def loss_pair(curves: Curves) -> LossPair:
     """The train and held-out loss of a run; where no loss is logged for both, an error of that kind (`rmse`, `mae`).
 
-    Totals go before components. Two losses whose first values differ by more than `MAX_FIRST_RATIO` are marked as a
-    mismatch: a sum against a mean, or a component against the total, is no generalization gap.
+    Totals go before components. Of several evaluation sets without a total the one that ended nearest to training is
+    taken: the others are of another distribution. Two losses whose first values differ by more than `MAX_FIRST_RATIO`
+    are marked as a mismatch: a sum against a mean, or a component against the total, is no generalization gap.
     """
     for quantity in LOSSES:
-        train, val = curves.get(f"train/{quantity}"), _evaluations(curves.get(*_held_out(curves, quantity)))
-        pair = None if train is None or val is None else _paired(train, val)
-        if train is not None and val is not None and pair is not None:
-            return LossPair(quantity, train, val, *pair, _mismatch(train, pair))
+        train = curves.get(f"train/{quantity}")
+        if train is None:
+            continue
+        total = curves.get(*(f"{split}/{quantity}" for split in HELD_OUT))
+        sets = [total] if total is not None else [curves.get(n) for n in _held_out_sets(curves, quantity)]
+        found = [p for p in (_loss_pair(quantity, train, val) for val in sets if val is not None) if p is not None]
+        if found:
+            return min(found, key=lambda p: (bool(p.mismatch), abs(p.gap)))
     raise NotApplicable("no loss that is logged for training and, at least twice, for validation")
 
 
-def _mismatch(train: Curve, pair: tuple[list[float], list[float]]) -> str:
+def _loss_pair(quantity: str, train: Curve, val: Curve) -> LossPair | None:
+    both = _evaluated(train, val)
+    if both is None:
+        return None
+    val, pair = both
+    return LossPair(quantity, train, val, *pair, _mismatch(train, pair))
+
+
+def _mismatch(train: Curve, pair: tuple[Sequence[float], Sequence[float]]) -> str:
     first = pair[1][0]
     starts = [v for v in (train.values[0], pair[0][0]) if v > 0]
     if first <= 0 or not starts:
@@ -193,68 +233,113 @@ def score_pair(curves: Curves) -> ScorePair:
     )
     for name in names:
         quantity = name.removeprefix("train/")
-        train, val = curves.get(name), _evaluations(curves.get(*(f"{split}/{quantity}" for split in HELD_OUT)))
-        if train is None or val is None:
+        train, val = curves.get(name), curves.get(*(f"{split}/{quantity}" for split in HELD_OUT))
+        both = _evaluated(train, val) if train is not None and val is not None else None
+        if train is None or both is None:
             continue
-        top = max(max(train.values), max(val.values))
+        val, pair = both
+        (low, high), (val_low, val_high) = extremes(train.values), extremes(val.values)
+        top = max(high, val_high)
         unit = 1.0 if top <= 1.5 else 0.01
-        pair = _paired(train, val)
-        if pair is not None and min(min(train.values), min(val.values)) >= -1.0 and top * unit <= 1.0 + 1e-9:
-            return ScorePair(quantity, train, val, [v * unit for v in pair[0]], [v * unit for v in pair[1]])
+        if min(low, val_low) >= -1.0 and top * unit <= 1.0 + 1e-9:
+            levels = pair if unit == 1.0 else tuple([v * unit for v in side] for side in pair)
+            return ScorePair(quantity, train, val, levels[0], levels[1])
     raise NotApplicable("no score that is logged for training and for validation")
 
 
-def _held_out(curves: Curves, quantity: str) -> list[str]:
-    """The quantity on held-out data: of the whole split, else of its first evaluation set (`val/loss/<set>`)."""
-    totals = [f"{split}/{quantity}" for split in HELD_OUT]
+def _held_out_sets(curves: Curves, quantity: str) -> list[str]:
+    """The quantity on each of several evaluation sets (`val/loss/<set>`), which are no components of the train loss."""
+    totals = tuple(f"{split}/{quantity}/" for split in HELD_OUT)
     parts = {n.removeprefix("train/") for n in curves if n.startswith(f"train/{quantity}/")}
-    sets = [n for n in curves if n.startswith(tuple(t + "/" for t in totals)) and n.partition("/")[2] not in parts]
-    return totals + sets
+    return [n for n in curves if n.startswith(totals) and n.partition("/")[2] not in parts]
 
 
-def _evaluations(curve: Curve | None) -> Curve | None:
+def _evaluated(train: Curve, val: Curve) -> tuple[Curve, tuple[Sequence[float], Sequence[float]]] | None:
+    """The evaluations that belong to the judged launch of the training, one value each, and the levels of both."""
+    own = _of_this_launch(train, val)
+    evaluations = _evaluations(own) if own is not None else None
+    pair = _paired(train, evaluations) if evaluations is not None else None
+    return (evaluations, pair) if evaluations is not None and pair is not None else None
+
+
+def _of_this_launch(train: Curve, val: Curve) -> Curve | None:
+    """The evaluations that were logged after the judged launch of the training had begun; None where nothing tells.
+
+    Each series is split into launches by itself, and a launch that ended before its first evaluation left none. Where
+    both have as many, the last belongs to the last; otherwise their lines in the file decide.
+    """
+    if train.launches == val.launches:
+        return val
+    trained, evaluated = train.series.lines, val.series.lines
+    if trained is None or evaluated is None or train.source.path != val.source.path:
+        return None
+    begin, end = trained[train.indices[0]], trained[train.indices[-1]]
+    kept = [k for k, i in enumerate(val.indices) if evaluated[i] >= begin]
+    if len(kept) < 2 or evaluated[val.indices[kept[0]]] > end:
+        return None
+    return replace(val, indices=[val.indices[k] for k in kept], values=[val.values[k] for k in kept])
+
+
+def _evaluations(curve: Curve) -> Curve:
     """A curve with one value per evaluation.
 
     A log that prints while it evaluates (`Eval begin`, `step 10/88 - loss: 0.15`, ...) has several values of one epoch,
     each of one batch or of the batches so far. Their mean stands for the evaluation, at the place of the last.
     """
-    axis = None if curve is None else curve.axis("step") or curve.axis("epoch")
-    if curve is None or axis is None or not has_repeats(axis):
+    axis = curve.axis("step") or curve.axis("epoch")
+    if axis is None or not has_repeats(axis):
         return curve
     edges = [0, *(i for i in range(1, len(axis)) if axis[i] != axis[i - 1]), len(axis)]
     values = [mean(curve.values[a:b]) for a, b in pairwise(edges)]
     return replace(curve, indices=[curve.indices[b - 1] for b in edges[1:]], values=values)
 
 
-def _paired(train: Curve, val: Curve) -> tuple[list[float], list[float]] | None:
+def _paired(train: Curve, val: Curve) -> tuple[Sequence[float], Sequence[float]] | None:
     """Levels of both sides at each evaluation that the training series reaches; None for fewer than two."""
     if len(train) < 2 or len(val) < 2:
         return None
     for kind in ("step", "epoch"):
         x_train, x_val = train.axis(kind), val.axis(kind)
-        if x_train is not None and x_val is not None and x_train[-1] > x_train[0] and x_val[-1] > x_val[0]:
+        if x_train is None or x_val is None or x_train[-1] <= x_train[0] or x_val[-1] <= x_val[0]:
+            continue
+        if not _counts_turns(x_val, x_train[-1]) and not _counts_turns(x_train, x_val[-1]):
             return _on_axis(train, val, x_train, x_val)
     # No common axis: both cover the run from its start to its end, so the same share of it is the same time.
     n, m = len(train), len(val)
     return _on_axis(train, val, [(i + 1) / n for i in range(n)], [(k + 1) / m for k in range(m)])
 
 
+def _counts_turns(axis: Sequence[float], end: float) -> bool:
+    """Whether an axis counts its own values (0, 1, 2, ... or 1, 2, 3, ...) while the other one runs far beyond it.
+
+    So it does where training is logged by step and validation by epoch under the same name.
+    """
+    first = axis[0]
+    if len(axis) < 3 or first not in (0.0, 1.0) or axis[-1] != first + len(axis) - 1 or end < TURNS * axis[-1]:
+        return False
+    return all(x == first + k for k, x in enumerate(axis))
+
+
 def _on_axis(
     train: Curve, val: Curve, x_train: Sequence[float], x_val: Sequence[float]
-) -> tuple[list[float], list[float]] | None:
+) -> tuple[Sequence[float], Sequence[float]] | None:
+    if len(x_train) == len(x_val) and x_train == x_val and not has_repeats(x_train):
+        return train.values, val.values
+    if len(x_val) >= LONG:
+        return _long_on_axis(train, val, x_train, x_val)
     train_levels, val_levels = [], []
-    begin = 0
+    begin, interval = 0, max(x_train[1] - x_train[0], (x_train[-1] - x_train[0]) / (len(x_train) - 1))
     for value, x in zip(val.values, x_val, strict=True):
         end = bisect_right(x_train, x)
         if end > begin:
             level = mean(train.values[begin:end])
         elif end:
             level = train.values[end - 1]
-        elif x > x_train[0] / 2:
+        elif x > x_train[0] / 2 and x >= x_train[0] - interval:
             # Evaluated just before the first training value was logged, which is mostly about the same steps.
             level = train.values[0]
         else:
-            # Evaluated before the training: no train level belongs to it.
+            # Evaluated before the training, or before the launch that is judged: no train level belongs to it.
             continue
         train_levels.append(level)
         val_levels.append(value)
@@ -262,3 +347,24 @@ def _on_axis(
     if len(val_levels) < 2:
         return None
     return train_levels, val_levels
+
+
+def _long_on_axis(
+    train: Curve, val: Curve, x_train: Sequence[float], x_val: Sequence[float]
+) -> tuple[Sequence[float], Sequence[float]] | None:
+    """The same as `_on_axis`, for many evaluations at once."""
+    import numpy as np
+
+    values, at_train = np.asarray(train.values, np.float64), np.asarray(x_train, np.float64)
+    at_val = np.asarray(x_val, np.float64)
+    end = np.searchsorted(at_train, at_val, side="right")
+    begin = np.concatenate(([0], np.maximum.accumulate(end)[:-1]))
+    sums = np.concatenate(([0.0], np.cumsum(values)))
+    interval = max(x_train[1] - x_train[0], (x_train[-1] - x_train[0]) / (len(x_train) - 1))
+    new = end > begin
+    levels = np.where(new, (sums[end] - sums[begin]) / np.where(new, end - begin, 1), values[np.maximum(end - 1, 0)])
+    # Those before the first training value count where they are about the same steps; `values[0]` stands for it then.
+    kept = (end > 0) | ((at_val > x_train[0] / 2) & (at_val >= x_train[0] - interval))
+    if int(kept.sum()) < 2:
+        return None
+    return array("d", levels[kept].tobytes()), array("d", np.asarray(val.values, np.float64)[kept].tobytes())

@@ -18,8 +18,13 @@ MEDIAN_EFFICIENCY = 1.2533
 """Standard error of a median over that of a mean, normal data: √(π/2)."""
 
 
-def finite(values: Iterable[float]) -> list[float]:
+def finite(values: Iterable[float]) -> Sequence[float]:
     """The values that are neither NaN nor infinite, in their order."""
+    if isinstance(values, array) and len(values) >= LONG:
+        import numpy as np
+
+        wide = np.frombuffer(values)
+        return array("d", wide[np.isfinite(wide)].tobytes())
     return [v for v in values if math.isfinite(v)]
 
 
@@ -90,7 +95,28 @@ def spread(values: Sequence[float]) -> float:
     return MAD_TO_SIGMA * median([abs(v - center) for v in values])
 
 
+def extremes(values: Sequence[float]) -> tuple[float, float]:
+    """The lowest and the highest of finite values; raises `ValueError` for none."""
+    if len(values) < LONG:
+        return min(values), max(values)
+    import numpy as np
+
+    wide = np.asarray(values, dtype=np.float64)
+    return float(wide.min()), float(wide.max())
+
+
+def first_lowest(values: Sequence[float], *, highest: bool = False) -> int:
+    """Position of the lowest (or highest) of finite values; of equal ones the first."""
+    if len(values) < LONG:
+        return (max if highest else min)(range(len(values)), key=values.__getitem__)
+    import numpy as np
+
+    wide = np.asarray(values, dtype=np.float64)
+    return int(wide.argmax() if highest else wide.argmin())
+
+
 def relative_range(values: Sequence[float]) -> float:
     """(Highest - lowest value) / |first value|; of a series that starts at zero the range itself."""
-    width = max(values) - min(values)
+    low, high = extremes(values)
+    width = high - low
     return width / abs(values[0]) if values[0] else width
