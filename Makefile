@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 EXAMPLE := examples/versions/v5-transformer
 
-.PHONY: demo test lint check bench docs clean
+.PHONY: demo test lint check bench rates docs clean
 .DEFAULT_GOAL := demo
 
 $(BIN)/python:
@@ -50,7 +50,11 @@ $(PEERS)/.ready: benchmarks/peers.txt
 bench: $(VENV)/.all $(PEERS)/.ready  ## benchmarks against peers
 	@$(BIN)/python benchmarks/cold_start.py
 	@code=0; for each in tensorboard_events csv_table jsonl trainer_state text_log many_runs; do \
-	$(BIN)/python benchmarks/$$each.py --peers $(PEERS)/bin/python || code=$$?; done; exit $$code
+	$(BIN)/python benchmarks/$$each.py --peers $(PEERS)/bin/python || code=$$?; done; \
+	$(BIN)/python benchmarks/curve_rules.py || code=$$?; exit $$code
+
+rates: $(VENV)/.all  ## how often rules find what they are for: make rates SETS="runs=map.json"
+	@$(BIN)/python benchmarks/rule_rates.py $(SETS) --selftest
 
 docs: $(VENV)/.all  ## what follows from the code: docs/rules/, docs/reading.md, examples/expected/
 	@$(BIN)/python docs/build.py

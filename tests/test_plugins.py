@@ -226,3 +226,31 @@ def mldiag_readers():
     assert "its reader broke, which is no fault of the file: ZeroDivisionError: a defect" in unread.reason
     assert report.runs[0].clean
     assert report.exit_code() == 2
+
+
+def test_the_fault_of_the_guide_is_offered_by_a_plugin_planted_and_found(site: Path) -> None:
+    from mldiag.faults.healthy import families
+    from mldiag.selftest import Host, selftest
+
+    guide = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    source = guide[guide.index("from random import Random") :].partition("```")[0]
+    install(site, "faulty", source)
+    plugins = load()
+    fault = plugins.faults()["doubled-at-the-end"]
+    hosts = [Host(f.name, lambda seed, f=f: f.run(seed, plugins.facts)) for f in families()]
+    (catch,) = selftest(hosts, [fault], list(plugins.rules.values()), 1).catches
+    assert catch.stated.found >= 0.9 * catch.stated.tried > 0
+
+
+def test_a_fault_whose_name_is_taken_or_that_cannot_be_loaded_is_refused_when_faults_are_asked_for(site: Path) -> None:
+    taken = "from mldiag.faults.non_finite import nan_loss as n\nfrom mldiag.faults import as_fault\n"
+    hook = "from mldiag.api import hookimpl\n@hookimpl\ndef mldiag_faults():\n    "
+    install(site, "taken", taken + hook + "return [as_fault(n)]\n")
+    install(site, "torn", hook + "raise OSError('disk')\n")
+    plugins = load()
+    assert not plugins.broken
+    plugins.faults()
+    assert plugins.broken == [
+        "fault nan-loss of plugin taken was refused: there is one already",
+        "faults of plugin torn were not loaded: OSError: disk",
+    ]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from mldiag.facts import Fact
+from mldiag.faults import Fault
 from mldiag.hooks import hookimpl
-from mldiag.parts import facts_in, indexed_readers_in, reporters_in
+from mldiag.parts import facts_in, faults_in, indexed_readers_in, reporters_in
 from mldiag.readers import Reader
 from mldiag.reporters import Reporter
 
@@ -19,6 +20,12 @@ def mldiag_readers() -> list[Reader]:
 def mldiag_facts() -> list[Fact]:
     """One or more per module of `mldiag.facts`."""
     return facts_in("mldiag.facts")
+
+
+@hookimpl
+def mldiag_faults() -> list[Fault]:
+    """One or a few per module of `mldiag.faults`."""
+    return faults_in("mldiag.faults")
 
 
 @hookimpl

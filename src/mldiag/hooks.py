@@ -14,6 +14,7 @@ import pluggy
 
 if TYPE_CHECKING:
     from mldiag.facts import Fact
+    from mldiag.faults import Fault
     from mldiag.readers import Reader
     from mldiag.reporters import Reporter
     from mldiag.rules import Rule
@@ -41,6 +42,11 @@ def mldiag_facts() -> Iterable[Fact]:
 @hookspec
 def mldiag_reporters() -> Iterable[Reporter]:
     """Output formats for `--format`."""
+
+
+@hookspec
+def mldiag_faults() -> Iterable[Fault]:
+    """Faults for `mldiag selftest` to plant; asked for by that command alone. A name that is taken is refused."""
 
 
 @hookspec

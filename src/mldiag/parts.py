@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any
 
 from mldiag.facts import Fact, as_fact, is_fact
+from mldiag.faults import Fault, as_fault, is_fault
 from mldiag.files import File
 from mldiag.readers import Reader, as_reader, is_reader
 from mldiag.reporters import Reporter, as_reporter, is_reporter
@@ -104,6 +105,11 @@ def _deferred(module: str, patterns: tuple[str, ...], priority: int, post: bool,
 def facts_in(package: str) -> list[Fact]:
     """The facts that a module, or the modules of a package, define."""
     return [as_fact(p) for p in parts_of(package, is_fact)]
+
+
+def faults_in(package: str) -> list[Fault]:
+    """The faults that a module, or the modules of a package, define."""
+    return [as_fault(p) for p in parts_of(package, is_fault)]
 
 
 def reporters_in(package: str) -> list[Reporter]:

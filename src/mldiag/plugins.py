@@ -20,6 +20,7 @@ from msgspec import Struct, field
 from mldiag import hooks
 from mldiag.errors import MldiagError, nearest
 from mldiag.facts import Fact
+from mldiag.faults import Fault
 from mldiag.files import File
 from mldiag.installed import entry_points
 from mldiag.readers import Choice, Reader
@@ -57,6 +58,7 @@ class Plugins(Struct):
     vocabulary: Vocabulary = field(default_factory=Vocabulary)
     loaded: list[Loaded] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
+    _offers_faults: list[tuple[str, Callable[[], Iterable[Fault]]]] = field(default_factory=list)
     _choice: Choice | None = None
     _setting: Callable[[str], str | None] | None = None
 
@@ -77,25 +79,48 @@ class Plugins(Struct):
         """The readers whose patterns fit a path, in the order in which they are asked."""
         if self._choice is None:
             self._choice = Choice(self.readers)
+        if path.endswith((".gz", ".GZ")):
+            from mldiag.packed import unpacked_name
+
+            inner = unpacked_name(path)
+            return tuple(reader for reader in self._choice(inner) if reader.post) if inner else ()
         return self._choice(path)
 
-    def setting(self, key: str) -> str | None:
-        """The canonical name of a settings key; kept, since thousands of runs have the same keys."""
+    @property
+    def setting(self) -> Callable[[str], str | None]:
+        """Gives the canonical name of a settings key; names are kept, since thousands of runs have the same keys."""
         if self._setting is None:
             self._setting = lru_cache(_KEYS_KEPT)(self.vocabulary.setting)
-        return self._setting(key)
+        return self._setting
+
+    def faults(self) -> dict[str, Fault]:
+        """The faults that plugins offer, by name. Only now are they asked for them: an audit needs none."""
+        found: dict[str, Fault] = {}
+        for plugin, offer in self._offers_faults:
+            try:
+                offered = list(offer())
+            except Exception as error:
+                self.broken.append(f"faults of plugin {plugin} were not loaded: {_one_line(error)}")
+                continue
+            for each in offered:
+                _add(self, found, each.name, each, f"fault {each.name}", plugin)
+        return found
 
     def takes(self, path: str) -> bool:
         """Whether any reader reads files of such a path."""
-        return bool(self.candidates(path))
+        # Most are told by their name alone, which is known from the runs before.
+        return bool(self.candidates(path.rpartition("/")[2]) or self.candidates(path))
+
+    def may_hold_several(self, path: str) -> bool:
+        """Whether some reader of a path is of a format that holds several runs."""
+        return any(reader.members for reader in self.candidates(path))
 
     def members(self, file: File) -> tuple[str, ...]:
         """The runs in a file that may hold several; empty where it is of another kind or cannot be read."""
-        candidates = self.candidates(file.path)
-        if not any(reader.members for reader in candidates):
+        if not self.may_hold_several(file.path):
             return ()
         try:
-            chosen = next((reader for reader in candidates if reader.matches(file)), None)
+            chosen = next((reader for reader in self.candidates(file.path) if reader.matches(file)), None)
             return tuple(chosen.members(file)) if chosen and chosen.members else ()
         except Exception:  # told, with its reason, when the file is read
             return ()
@@ -149,17 +174,23 @@ def _register(plugins: Plugins, manager: pluggy.PluginManager, name: str, load: 
         "readers": len(offered["readers"]),
     }
     plugins.readers += offered["readers"]
+    plugins._offers_faults += ((name, offer) for offer in _implementations(manager, plugin, "mldiag_faults"))
     plugins._choice = plugins._setting = None
     plugins.vocabulary = plugins.vocabulary.extended(words)
     plugins.loaded.append(Loaded(name, getattr(plugin, "__file__", None) or repr(plugin), **counts))
 
 
-def _calls(manager: pluggy.PluginManager, plugin: object, hook: str) -> Iterator[Any]:
+def _implementations(manager: pluggy.PluginManager, plugin: object, hook: str) -> Iterator[Callable[[], Any]]:
     for caller in manager.get_hookcallers(plugin) or ():
         if caller.name == hook:
             for implementation in caller.get_hookimpls():
                 if implementation.plugin is plugin:
-                    yield implementation.function()
+                    yield implementation.function
+
+
+def _calls(manager: pluggy.PluginManager, plugin: object, hook: str) -> Iterator[Any]:
+    for implementation in _implementations(manager, plugin, hook):
+        yield implementation()
 
 
 def _offers(manager: pluggy.PluginManager, plugin: object, hook: str) -> list[Any]:
