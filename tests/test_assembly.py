@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
+import bz2
 from pathlib import Path
 
 import pytest
@@ -217,6 +217,6 @@ def test_a_run_of_mlflow_has_the_name_its_user_gave_it(tmp_path: Path, plugins: 
 
 
 def test_a_packed_log_is_said_to_be_packed(tmp_path: Path, plugins: Plugins) -> None:
-    (tmp_path / "train.log.gz").write_bytes(gzip.compress(b"epoch 1 loss 0.5\nepoch 2 loss 0.4\n"))
-    run = read_run(Folder(tmp_path, ("train.log.gz",)), "run", plugins)
-    assert [u.reason for u in run.unread] == ["packed with gzip; unpack it to have it read"]
+    (tmp_path / "train.log.bz2").write_bytes(bz2.compress(b"epoch 1 loss 0.5\nepoch 2 loss 0.4\n"))
+    run = read_run(Folder(tmp_path, ("train.log.bz2",)), "run", plugins)
+    assert [u.reason for u in run.unread] == ["packed with bzip2; unpack it to have it read"]

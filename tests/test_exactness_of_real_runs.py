@@ -174,8 +174,8 @@ def test_each_value_stands_on_the_line_that_is_told(name: str, plugins: Plugins)
             line = lines[series.lines[index] - 1]
             value = series.data[index]
             written = {float(n) for n in re.findall(r"-?\d+\.?\d*(?:[eE][-+]?\d+)?", line)}
-            # Percentages may be read as fractions, and `2443/10042=0.2433` as what it says exactly.
-            same = any(math.isclose(value, w * k, rel_tol=3e-4, abs_tol=1e-12) for w in written for k in (1, 0.01))
+            # Percentages may be read as fractions, `2443/10042=0.2433` as what it says exactly, `11810M` as bytes.
+            same = any(math.isclose(value, w * k, rel_tol=3e-4, abs_tol=1e-12) for w in written for k in (1, 0.01, 1e6))
             assert same, (series.raw_name, value, line[:200])
 
 

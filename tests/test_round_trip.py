@@ -88,7 +88,7 @@ def test_a_table_with_any_delimiter(
 
 @given(LOSSES)
 def test_a_table_with_blanks_between_the_columns(rows: list[tuple[float, float]]) -> None:
-    lines = ["# epoch loss val_loss", *(f"{n}   {a!r}  {b!r}" for n, (a, b) in enumerate(rows, 1))]
+    lines = ["# epoch loss val_loss", *(f"{n}   {a!r}  {b!r}" for n, (a, b) in enumerate(rows, 1)), ""]
     found = series_in("\n".join(lines).encode(), "log.tsv", "csv_table")
     assert same(found["val_loss"].data, [b for _, b in rows])
 

@@ -101,8 +101,10 @@ def _same_kind(path: str, stated: Mapping[str, SettingValue], other: str, others
 
 
 def _differences(one: Mapping[str, SettingValue], other: Mapping[str, SettingValue]) -> Iterable[tuple[str, str]]:
-    for name in one.keys() & other.keys():
-        first, second = one[name], other[name]
+    for name, first in one.items():
+        second = other.get(name)
+        if second is None:
+            continue
         if _meaning(first) != _meaning(second):
             yield (
                 name,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable, Container, Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -34,9 +34,14 @@ from mldiag.readers import is_left_by_runs
 from mldiag.run import Run
 from mldiag.secrets import is_secret, masked
 from mldiag.suppression import Suppression, suppressions_in
+from mldiag.unknown import unread
 
 if TYPE_CHECKING:
     from mldiag.plugins import Plugins
+
+_T = TypeVar("_T")
+
+_BESIDE_RUNS = (SettingValue, PythonSource, Unread)
 
 # Programs of a run that do not train: a launch of one of these does not stand for the run.
 _NOT_TRAINING = ("eval", "test", "infer", "generat", "sampl", "predict", "export", "convert", "download", "preproc",
@@ -62,7 +67,7 @@ class Gathered(Struct):
     @property
     def tells_of_a_run(self) -> bool:
         """There is more than configuration and source, which lie beside runs as well."""
-        return self.logged or any(not isinstance(a, SettingValue | PythonSource | Unread) for a in self.artifacts)
+        return self.logged or not all(issubclass(kind, _BESIDE_RUNS) for kind in {*map(type, self.artifacts)})
 
     def add(self, other: Gathered) -> None:
         self.artifacts += other.artifacts
@@ -105,11 +110,12 @@ def gathered(
         if path in left_out:
             continue
         if shared is None or not path.startswith("../"):
-            whole.add(_read_file(folder[path], plugins, pre))
+            _read_file(folder[path], plugins, pre, whole)
             continue
         key = (posixpath.normpath(posixpath.join(folder.root.as_posix(), path)), path)
         if key not in shared:
-            shared[key] = _read_file(folder[path], plugins, pre)
+            shared[key] = Gathered()
+            _read_file(folder[path], plugins, pre, shared[key])
         whole.add(shared[key])
     return whole
 
@@ -118,19 +124,20 @@ def assembled(
     found: Gathered, folder: Folder, label: str, plugins: Plugins, *, name: str = "", pre: bool = False
 ) -> Run:
     """The run that was read."""
-    program = _program(found.artifacts)
-    merged = Merged() if pre else merge(a for a in found.artifacts if isinstance(a, Series))
+    kinds = _by_kind(found.artifacts)
+    program = _program(_of(kinds, Launch), _of(kinds, PythonSource))
+    merged = Merged() if pre else merge(_of(kinds, Series))
     return Run(
         root=folder.root,
         path=label,
         name=name or folder.root.resolve().name,
         metrics=Metrics(merged.series, merged.disagreements),
-        settings=_without_outdated(_settings(found.artifacts, program, plugins.setting, pre), folder.overlay),
+        settings=_without_outdated(_settings(_of(kinds, SettingValue), program, plugins.setting, pre), folder.overlay),
         program=program,
-        rows={a.source.path: a for a in found.artifacts if isinstance(a, LogRows)},
-        artifacts=_collected(found.artifacts),
+        rows={a.source.path: a for a in _of(kinds, LogRows)},
+        artifacts={kind: tuple(items) for kind, items in kinds.items() if not issubclass(kind, _PLACED)},
         passed_over=merged.passed_over,
-        unread=tuple(a for a in found.artifacts if isinstance(a, Unread)),
+        unread=tuple(_of(kinds, Unread)),
         files=found.files,
         pre=pre,
         facts=plugins.facts,
@@ -147,7 +154,7 @@ def by_program(found: Gathered) -> list[tuple[str, Gathered]]:
     Returns:
         The name of each run, empty where everything is one, with what is its own.
     """
-    if found.logged or not all(isinstance(a, SettingValue | PythonSource | Launch | Unread) for a in found.artifacts):
+    if found.logged or not all(issubclass(kind, (*_BESIDE_RUNS, Launch)) for kind in {*map(type, found.artifacts)}):
         return [("", found)]
     sources = tuple(a for a in found.artifacts if isinstance(a, PythonSource))
     launches = [a for a in found.artifacts if isinstance(a, Launch) and not _launch_rank(a, sources)[0]]
@@ -181,41 +188,40 @@ def _path(artifact: Artifact) -> str | None:
 
 
 _PLACED = (LogRows, Series, SettingValue, Launch, PythonSource, Unread)
+"""What has a place of its own in a run; all else is handed out by collections."""
 
 
-def _collected(artifacts: Iterable[Artifact]) -> dict[type, tuple[Artifact, ...]]:
-    """By struct, what collections hand out: all that has no place of its own in a run."""
+def _by_kind(artifacts: Iterable[Artifact]) -> dict[type, list[Artifact]]:
     found: dict[type, list[Artifact]] = {}
     for artifact in artifacts:
-        if not isinstance(artifact, _PLACED):
-            found.setdefault(type(artifact), []).append(artifact)
-    return {kind: tuple(items) for kind, items in found.items()}
+        found.setdefault(type(artifact), []).append(artifact)
+    return found
 
 
-_UNKNOWN = "no reader knows what is in it"
-_PACKED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
-"""First bytes of compressed files; a rotated log (`train.log.1.gz`) has a log's name."""
+def _of(kinds: Mapping[type, list[Any]], wanted: type[_T]) -> Sequence[_T]:
+    if len(named := [kind for kind in kinds if issubclass(kind, wanted)]) == 1:
+        return kinds[named[0]]
+    return [artifact for kind in named for artifact in kinds[kind]]
 
 
-def _read_file(file: File, plugins: Plugins, pre: bool) -> Gathered:
+def _read_file(file: File, plugins: Plugins, pre: bool, found: Gathered) -> None:
+    """Adds what a file holds."""
     candidates = plugins.candidates(file.path)
     if not candidates:
-        unread = not pre and is_left_by_runs(file.name)
-        return Gathered([Unread(file.path, "no reader takes files of this format", known=False)] if unread else [])
-    post = any(r.post for r in candidates)
-    found = Gathered()
+        if not pre and is_left_by_runs(file.name):
+            found.artifacts.append(Unread(file.path, "no reader takes files of this format", known=False))
+        return
     try:
-        chosen = next((r for r in candidates if r.matches(file)), None)
+        sniffed = file.sniffed
+        chosen = next((r for r in candidates if r.matches(sniffed)), None)
         if chosen is None:
             # With `--stage pre` a reader for what training writes may be the only one: then the file is not missed.
-            if not (pre and post):
-                packed = next((name for begin, name in _PACKED.items() if file.head.startswith(begin)), None)
-                reason = f"packed with {packed}; unpack it to have it read" if packed else _UNKNOWN
-                found.artifacts.append(Unread(file.path, reason, known=False))
-            return found
+            if not (pre and any(r.post for r in candidates)):
+                found.artifacts.append(unread(sniffed, file.path))
+            return
         if pre and chosen.post:
             found.logged = True
-            return found
+            return
         found.files[file.path] = chosen.name
         found.artifacts.extend(chosen.read(file))
     except ReadError as error:
@@ -223,13 +229,16 @@ def _read_file(file: File, plugins: Plugins, pre: bool) -> Gathered:
     except Exception as error:  # a defect of a reader, perhaps a plugin's, must cost this file only
         reason = f"its reader broke, which is no fault of the file: {type(error).__name__}: {error}"
         found.artifacts.append(Unread(file.path, masked(" ".join(reason.split()))))
+    if file.damage is not None:
+        found.artifacts.append(Unread(file.path, file.damage.reason, partial=True))
     if file.path in found.files:
         found.suppressions += suppressions_in(file)
-    return found
 
 
-def _program(artifacts: Sequence[Artifact]) -> Program:
-    program = _launched(artifacts)
+def _program(launches: Sequence[Launch], sources: Sequence[PythonSource]) -> Program:
+    if not launches and not sources:
+        return Program()
+    program = _launched(launches, tuple(sources))
     sources = tuple(s if s is program.main else _as_imported(s, program.sources) for s in program.sources)
     return replace(program, sources=sources)
 
@@ -246,9 +255,7 @@ def _as_imported(source: PythonSource, sources: Sequence[PythonSource]) -> Pytho
     return replace(source, builds=kept) if elsewhere else source
 
 
-def _launched(artifacts: Sequence[Artifact]) -> Program:
-    launches = [a for a in artifacts if isinstance(a, Launch)]
-    sources = tuple(a for a in artifacts if isinstance(a, PythonSource))
+def _launched(launches: Sequence[Launch], sources: tuple[PythonSource, ...]) -> Program:
     if not launches:
         programs = [s for s in sources if any(o.flags for o in s.options)]
         only = programs[0] if len(programs) == 1 else sources[0] if len(sources) == 1 else None
@@ -277,12 +284,10 @@ def _source_of(launch: Launch, sources: Sequence[PythonSource]) -> PythonSource 
     return same[0] if len(same) == 1 else None
 
 
-def _settings(artifacts: Sequence[Artifact], program: Program, setting_name: Named, pre: bool) -> Settings:
-    found = [
-        a if (name := setting_name(a.name)) in (None, a.name) else replace(a, name=name)
-        for a in artifacts
-        if isinstance(a, SettingValue) and not (pre and _recorded(a))
-    ]
+def _settings(values: Sequence[SettingValue], program: Program, setting_name: Named, pre: bool) -> Settings:
+    if pre:
+        values = [value for value in values if not _recorded(value)]
+    found = [a if (name := setting_name(a.name)) in (None, a.name) else replace(a, name=name) for a in values]
     ambiguous: dict[str, str] = {}
     rivals: list[Launch] = []
     if program.launch is not None:
@@ -291,16 +296,16 @@ def _settings(artifacts: Sequence[Artifact], program: Program, setting_name: Nam
             for other in program.other_launches
             if _launch_rank(other, program.sources) == _launch_rank(program.launch, program.sources)
         ]
-        values = {v.name: v for v in _flag_values(program.launch, program.main, setting_name)}
+        stated = {v.name: v for v in _flag_values(program.launch, program.main, setting_name)}
         for rival in rivals:
             for value in _flag_values(rival, _source_of(rival, program.sources), setting_name):
-                known = values.get(value.name)
+                known = stated.get(value.name)
                 if known is not None and known.value != value.value:
                     ambiguous[value.name] = (
                         f"{known.source} says {known.value} for {value.name} and {value.source} says {value.value}; "
                         "check one script at a time"
                     )
-        found += values.values()
+        found += stated.values()
     for source in program.sources:
         if source is program.main or program.main is None or not source.options:
             found += _default_values(source, setting_name)

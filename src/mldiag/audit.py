@@ -43,13 +43,13 @@ class Request(Struct, frozen=True):
 
 def read_runs(request: Request, plugins: Plugins, problems: list[str]) -> Iterator[Run]:
     """Reads the runs at the requested paths; what cannot be worked on becomes a line of `problems`."""
-    seen: set[tuple[Path, str]] = set()
+    seen: set[tuple[str, str]] = set()
     for path in request.paths:
         reading = _Reading(path, request, plugins)
         try:
             for root in discover(path, plugins.takes, problems, reading.members):
                 # A run that two of the paths lead to is one run.
-                own = (root.folder, root.name)
+                own = (str(root.folder), root.name)
                 if own not in seen:
                     seen.add(own)
                     yield from reading.runs(root)
@@ -130,7 +130,7 @@ class _Reading:
 
     def members(self, folder: Path, file: str) -> tuple[str, ...]:
         """The runs in a file."""
-        return self._plugins.members(File(folder, file))
+        return self._plugins.members(File(folder, file)) if self._plugins.may_hold_several(file) else ()
 
     def runs(self, root: Root) -> Iterator[Run]:
         """The run of a root; none where the folder holds nothing of a run, or corrected copies only."""
@@ -167,17 +167,17 @@ class _Reading:
         if not self._is_folder:
             return False
         base = str(root.folder)
-        inner = {name.rpartition("/")[0] for name in root.files}
-        return any(self._has_journal(f"{base}/{folder}" if folder else base) for folder in inner | {""})
+        below = {name.rpartition("/")[0] for name in root.files if "/" in name}
+        return self._has_journal(base) or any(self._has_journal(f"{base}/{folder}") for folder in below)
 
     def _has_journal(self, folder: str) -> bool:
         """Whether a journal of written fixes lies in a folder or above it."""
-        if folder not in self._journals:
+        known = self._journals.get(folder)
+        if known is None:
             above = folder.rpartition("/")[0]
-            self._journals[folder] = os.path.lexists(f"{folder}/{JOURNAL}") or (
-                above != folder and self._has_journal(above)
-            )
-        return self._journals[folder]
+            known = (above != folder and self._has_journal(above)) or os.path.lexists(f"{folder}/{JOURNAL}")
+            self._journals[folder] = known
+        return known
 
 
 def _run_name(root: Root, found: Gathered) -> str | None:

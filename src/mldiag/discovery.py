@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 from msgspec import Struct
@@ -181,6 +182,9 @@ class _Roots:
             return self._above_several(tree, folder, label, own, parts, below, shown=shown)
         if not top and not below and all(f.endswith(_SOURCES) for f in own):
             return []  # a package of code somewhere in a project
+        if not tree.children:
+            certain = shown or _is_declared(tree)
+            return [Root(folder, label, (*own, *tree.others), tree.name, "", tuple(tree.left_out), certain)]
         others = [*tree.others, *(f"{n}/{f}" for n, c in tree.children.items() for f in c.walk_others())]
         files = (*own, *(f"{n}/{f}" for n, c in inner for f in c.walk()), *others)
         certain = shown or _is_declared(tree) or any(root.certain for root in below)
@@ -273,7 +277,7 @@ def _holds_wandb_runs(tree: Tree) -> bool:
 
 def _prune(tree: Tree) -> None:
     """Takes out what W&B writes about itself beside its runs' own files."""
-    for name, child in tree.children.items() if _WANDB_RUN.fullmatch(tree.name) else ():
+    for name, child in tree.children.items() if tree.children and _WANDB_RUN.fullmatch(tree.name) else ():
         if name in ("logs", "files"):
             child.files = [f for f in child.files if not _WANDB_LOG.fullmatch(f) and f != "requirements.txt"]
 
@@ -287,6 +291,7 @@ def _writers(tree: Tree) -> set[str]:
     return {found[1] for f in _events(tree) if (found := _WRITER.fullmatch(f))}
 
 
+@lru_cache(4096)
 def _shows_a_run(path: str) -> bool:
     folders, _, name = path.lower().rpartition("/")
     if name.endswith(SCRIPTS) or _LOG.fullmatch(name):

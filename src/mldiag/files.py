@@ -7,17 +7,37 @@ import io
 import os
 import stat
 import sys
-from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import msgspec
 
 from mldiag.artifacts import Source
+from mldiag.encodings import BOMS, MARKLESS, MARKS, by_zeros, has_nul, without_zeros
 from mldiag.errors import ReadError, os_reason
-from mldiag.patterns import lazily
+from mldiag.lines import Lines
+
+if TYPE_CHECKING:
+    from functools import cached_property
+
+    from mldiag.cut_json import SoFar
+else:
+
+    class cached_property:  # noqa: N801
+        """Without the lock that Python 3.11 takes, which costs as much as what most of them compute."""
+
+        def __init__(self, compute):
+            self._compute = compute
+            self._name = compute.__name__
+            self.__doc__ = compute.__doc__
+
+        def __get__(self, instance, owner=None):
+            if instance is None:
+                return self
+            found = instance.__dict__[self._name] = self._compute(instance)
+            return found
+
 
 DOCUMENT_LIMIT = 128 * 2**20
 """Largest file, in bytes, that is read as one document. The largest `trainer_state.json` of the measured peers' test
@@ -36,25 +56,7 @@ LONG = 8 * 2**20
 """Bytes above which one line is looked up in the file instead of in the decoded whole: 20 ms of scanning at most, where
 the text and the starts of its lines would be kept at several times the file's size."""
 
-# UTF-32 before UTF-16, whose mark its own begins with.
-_BOMS = (
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
-_MARKS = {"utf-8-sig": 3, "utf-16": 2, "utf-32": 4}
-_MARKLESS = {"utf-8-sig": "utf-8", "utf-16": "utf-16-le", "utf-32": "utf-32-le"}
-_NOT_ASCII = lazily("[^\\0-\\x7f]")
-_HIGH_BYTES = bytes(range(0x80, 0x100))
-_CHINESE_WORD = lazily(rb"[\x80-\xff]{4,}")
-# Texts' lengths that may be passed over line by line before the starts of all lines are kept: that costs about five
-# passes over the text, and most files are asked for a few places only.
-_PASSES = 8
-# What no text has: control characters but white space, backspace, bell and escape (progress bars, colours), and 0xff,
-# which is filling in binary data and in Latin-1 a letter that hardly any word has.
-_BINARY = lazily(rb"[\x00-\x06\x0e-\x1a\x1c-\x1f\xff]")
+_READ_ONLY = os.O_RDONLY | getattr(os, "O_BINARY", 0)
 
 
 class Block(NamedTuple):
@@ -77,7 +79,12 @@ class File:
         content: replaces what is on disk (a fix that is being tried).
         member: which run is meant of a file that holds several; empty for others.
         beside: paths of all files of the run; None where they are not known.
+
+    Attributes:
+        damage: what is missing of the content, whatever a reader makes of the rest; None of most files.
     """
+
+    damage: ReadError | None = None
 
     def __init__(
         self,
@@ -93,18 +100,20 @@ class File:
         self.beside = beside
         self._content = content
         self._kept = Block(b"", 1, 0)
-        self._counted = (0, 1)
-        self._passed = 0
-        self._excerpt = (-1, "")
         self._encoded = (0, 0)
 
     @property
     def name(self) -> str:
         return self.path.rsplit("/", 1)[-1]
 
-    @property
+    @cached_property
     def _place(self) -> str:
         return os.path.join(self.root, self.path)  # noqa: PTH118 (called for each of many files)
+
+    @property
+    def sniffed(self) -> File:
+        """A file by whose beginning the format is told: this one, unless more of it costs more."""
+        return self
 
     @cached_property
     def size(self) -> int:
@@ -113,6 +122,9 @@ class File:
         Raises:
             ReadError: the file cannot be reached or is none (a pipe, a device).
         """
+        return self._stored_size()
+
+    def _stored_size(self) -> int:
         if self._content is not None:
             return len(self._content)
         try:
@@ -149,12 +161,15 @@ class File:
         if self._content is not None:
             return self._content[:count]
         try:
-            # A buffered file asks for more of the system than reading a small one needs.
-            with open(self._place, "rb", 0 if count <= HEAD else -1) as stream:  # noqa: PTH123 (as in `_place`)
-                data = stream.read(count)
-                while len(data) < count and (more := stream.read(count - len(data))):
+            # A stream asks for more of the system than reading a small file needs.
+            descriptor = os.open(self._place, _READ_ONLY)
+            try:
+                data = os.read(descriptor, count)
+                while len(data) < count and (more := os.read(descriptor, count - len(data))):
                     data += more
                 return data
+            finally:
+                os.close(descriptor)
         except OSError as error:
             raise _unreachable(error) from error
 
@@ -162,7 +177,10 @@ class File:
         """The content as a binary stream, for formats that are read piece by piece."""
         if self._content is not None:
             return io.BytesIO(self._content)
-        _ = self.size  # refuses what would block or never end
+        return self._stored()
+
+    def _stored(self) -> BinaryIO:
+        _ = self._stored_size()  # refuses what would block or never end
         try:
             return open(self._place, "rb")  # noqa: PTH123 (as in `_place`; the caller closes it)
         except OSError as error:
@@ -225,20 +243,29 @@ class File:
         write, stays UTF-8: more of its characters are whole than broken. So do bytes that are no text at all.
         """
         head = self.head
-        for bom, name in _BOMS:
+        if self.size <= HEAD and head.isascii() and b"\0" not in head:
+            return "utf-8"
+        for bom, name in BOMS:
             if head.startswith(bom):
                 return name
         if b"\0" in head[:4096]:
-            return _by_zeros(head[:4096])
+            return by_zeros(head[:4096])
         whole = self.size <= min(BLOCK, DOCUMENT_LIMIT)
-        return _without_zeros(self.data if whole else head, cut=not whole)
+        return without_zeros(self.data if whole else head, cut=not whole)
+
+    @cached_property
+    def is_binary(self) -> bool:
+        """Whether the beginning is no text; the hole of NUL bytes that a crash leaves in a log does not count."""
+        if self.encoding.startswith(("utf-16", "utf-32")):
+            return False
+        return has_nul(self.head[:4096])
 
     @property
     def codec(self) -> str:
         """The encoding of a part of the file, which has no byte-order mark of its own."""
         if self.encoding in ("utf-16", "utf-32") and self.head.startswith((codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)):
             return f"{self.encoding}-be"
-        return _MARKLESS.get(self.encoding, self.encoding)
+        return MARKLESS.get(self.encoding, self.encoding)
 
     @cached_property
     def text(self) -> str:
@@ -290,13 +317,25 @@ class File:
             raise ReadError(f"not valid JSON: {getattr(error, 'msg', error)}", line=line) from error
 
     @cached_property
-    def _line_starts(self) -> list[int]:
-        text = self.lenient_text
-        starts, at = [0], text.find("\n")
-        while at >= 0:
-            starts.append(at + 1)
-            at = text.find("\n", at + 1)
-        return starts
+    def json_so_far(self) -> SoFar:
+        """The parsed JSON document; of one that is cut, what stands whole before the cut, with the error that says so.
+
+        Raises:
+            ReadError: as of `json`; nothing is whole.
+        """
+        from mldiag.cut_json import SoFar, so_far
+
+        try:
+            return SoFar(self.json, None, None)
+        except ReadError:
+            found = so_far(self.lenient_text)
+            if found is None:
+                raise
+            return found
+
+    @cached_property
+    def _lines(self) -> Lines:
+        return Lines(self.lenient_text)
 
     def line(self, number: int) -> str:
         """A 1-based line without its end; empty behind the last: some parsers count a lone CR as well."""
@@ -305,47 +344,8 @@ class File:
             lines = block.data.split(b"\n")
             at = number - block.line
             return lines[at].decode(errors="replace").rstrip("\r") if at < len(lines) else ""
-        start = self._start_of(number)
-        return "" if start is None else self._line_from(start)
-
-    def _line_from(self, start: int) -> str:
-        # All values of a document on one line share the text of that line.
-        if self._excerpt[0] != start:
-            text = self.lenient_text
-            end = text.find("\n", start)
-            self._excerpt = start, text[start : len(text) if end < 0 else end].rstrip("\r\n")
-        return self._excerpt[1]
-
-    def _start_of(self, number: int) -> int | None:
-        """The index in the text at which a line begins; None behind the last."""
-        text = self.lenient_text
-        if not self._is_indexed:
-            start, at = self._counted if self._counted[1] <= number else (0, 1)
-            begun = start
-            while at < number and (end := text.find("\n", start)) >= 0:
-                start, at = end + 1, at + 1
-            self._counted = start, at
-            self._passed += start - begun
-            return start if at == number else None
-        return self._line_starts[number - 1] if number <= len(self._line_starts) else None
-
-    def _line_at(self, index: int) -> tuple[int, int]:
-        """Number and beginning of the line in which a character of the text stands."""
-        if self._is_indexed:
-            number = bisect_right(self._line_starts, index)
-            return number, self._line_starts[number - 1]
-        text = self.lenient_text
-        begun, number = self._counted if self._counted[0] <= index else (0, 1)
-        start = text.rfind("\n", begun, index) + 1 or begun
-        number += text.count("\n", begun, start)
-        self._counted = start, number
-        self._passed += index - begun
-        return number, start
-
-    @property
-    def _is_indexed(self) -> bool:
-        """Whether the starts of all lines are kept, or so many places were asked for that they should be."""
-        return "_line_starts" in self.__dict__ or self._passed > _PASSES * len(self.lenient_text)
+        start = self._lines.start(number)
+        return "" if start is None else self._lines.beginning(start)
 
     @property
     def _is_streamed(self) -> bool:
@@ -365,7 +365,7 @@ class File:
     def byte_offset(self, index: int) -> int:
         """Byte offset in the file of a character index in `text`."""
         text = self.lenient_text
-        mark = _MARKS.get(self.encoding, 0)
+        mark = MARKS.get(self.encoding, 0)
         if text.isascii() and self.codec in ("utf-8", "latin-1"):
             return mark + index
         begun, count = self._encoded if self._encoded[0] <= index else (0, 0)
@@ -375,7 +375,7 @@ class File:
 
     def source(self, start: int, end: int | None = None, *, key: str | None = None) -> Source:
         """The place of the characters `[start, end)` of `text`, with line, column, byte span and excerpt."""
-        number, begun = self._line_at(start)
+        number, begun = self._lines.at(start)
         return Source(
             path=self.path,
             line=number,
@@ -384,7 +384,7 @@ class File:
             start=None if end is None else self.byte_offset(start),
             end=None if end is None else self.byte_offset(end),
             text=None if end is None else self.lenient_text[start:end],
-            excerpt=self._line_from(begun),
+            excerpt=self._lines.beginning(begun),
         )
 
     def at(self, line: int | None = None, *, key: str | None = None) -> Source:
@@ -404,8 +404,35 @@ class File:
         at = self.lenient_text.find(needle)
         if at < 0:
             return self.at(key=key)
-        number, begun = self._line_at(at)
-        return Source(path=self.path, line=number, key=key, excerpt=self._line_from(begun))
+        number, begun = self._lines.at(at)
+        return Source(path=self.path, line=number, key=key, excerpt=self._lines.beginning(begun))
+
+    def find_each(self, needles: Iterable[tuple[str, str]], *, but: tuple[int, int] = (0, 0)) -> Iterator[Source]:
+        """As `find`, for pairs of key and needle; takes the least time where they stand in this order.
+
+        Args:
+            but: characters among which none of them stands.
+        """
+        if self._is_streamed:
+            yield from (self.find(needle, key=key) for key, needle in needles)
+            return
+        text, path = self.lenient_text, self.path
+        number, begun = 1, 0
+        for key, needle in needles:
+            if but[1]:
+                at = text.find(needle, 0, but[0])
+                at = at if at >= 0 else text.find(needle, but[1])
+            else:
+                at = text.find(needle)
+            if at < 0:
+                yield Source(path, key=key)
+                continue
+            if at < begun:
+                number, begun = 1, 0
+            start = text.rfind("\n", begun, at) + 1 or begun
+            number += text.count("\n", begun, start)
+            begun = start
+            yield Source(path, number, None, key, None, None, None, self._lines.beginning(start))
 
 
 class Folder:
@@ -420,6 +447,10 @@ class Folder:
         self._member = member
 
     def __getitem__(self, path: str) -> File:
+        if path.endswith((".gz", ".GZ")):
+            from mldiag.packed import Unpacked
+
+            return Unpacked(self.root, path, beside=self.paths)
         return File(self.root, path, self.overlay.get(path), self._member, self.paths)
 
 
@@ -430,43 +461,6 @@ def size_of(root: Path, path: str) -> int | None:
     except (OSError, ValueError):
         return None
     return found.st_size if stat.S_ISREG(found.st_mode) else None
-
-
-def _by_zeros(head: bytes) -> str:
-    count = len(head) // 4
-    zeros = [head[i::4].count(0) for i in range(4)]
-    if count and min(zeros[2:]) > 0.9 * count and zeros[0] < count / 10:
-        return "utf-32-le"
-    if count and min(zeros[:2]) > 0.9 * count and zeros[3] < count / 10:
-        return "utf-32-be"
-    even, odd = zeros[0] + zeros[2], zeros[1] + zeros[3]
-    if count and odd > 0.7 * len(head) / 2 and even < odd / 10:
-        return "utf-16-le"
-    if count and even > 0.7 * len(head) / 2 and odd < even / 10:
-        return "utf-16-be"
-    return "utf-8"
-
-
-def _without_zeros(data: bytes, *, cut: bool) -> str:
-    if data.isascii() or _decodes(data, "utf-8", cut=cut):
-        return "utf-8"
-    text = data.decode(errors="replace")
-    broken = text.count("\ufffd")
-    whole = sum(1 for _ in _NOT_ASCII.finditer(text)) - broken
-    if whole > broken or _BINARY.search(data):
-        return "utf-8"
-    # Chinese words are several characters of two bytes; an accented letter stands alone or in pairs.
-    high = len(data) - len(data.translate(None, _HIGH_BYTES))
-    in_words = sum(map(len, _CHINESE_WORD.findall(data)))
-    return "gb18030" if 2 * in_words > high and _decodes(data, "gb18030", cut=cut) else "latin-1"
-
-
-def _decodes(data: bytes, codec: str, *, cut: bool) -> bool:
-    try:
-        codecs.getincrementaldecoder(codec)().decode(data, final=not cut)
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def line_feeds(data: bytes) -> int:

@@ -48,11 +48,13 @@ def described(run: Run, vocabulary: Vocabulary | None = None) -> dict[str, Any]:
     known = vocabulary or Vocabulary()
     started = [launch for launch in (run.program.launch, *run.program.other_launches) if launch]
     series = [_series(found) for found in run.metrics]
+    refused = {u.path for u in run.unread if u.known and not u.partial}
+    files = {path: reader for path, reader in run.files.items() if path not in refused}
     return {
         "path": run.path,
         "name": run.name,
-        "summary": _summary(run, series),
-        "files": [{"path": p, "reader": reader, **_rows(run.rows.get(p))} for p, reader in run.files.items()],
+        "summary": {"files": len(files), **_summary(run, series)},
+        "files": [{"path": p, "reader": reader, **_rows(run.rows.get(p))} for p, reader in files.items()],
         "unread": [unread(u) for u in run.unread],
         "series": series,
         "passed_over": [_series(found) for found in run.passed_over],
@@ -79,7 +81,6 @@ def _rows(rows: LogRows | None) -> dict[str, Any]:
 
 def _summary(run: Run, series: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {
-        "files": len(run.files),
         "unread": sum(u.known for u in run.unread),
         "unknown": sum(not u.known for u in run.unread),
         "series": len(series),

@@ -26,7 +26,7 @@ MAX_DEPTH = 64
 _SKIPPED = frozenset({
     "__pycache__", "node_modules", "site-packages", "venv", "env", "build", "dist", "wandb-cache", ".git",
 })  # fmt: skip
-_ENVIRONMENTS = ("pyvenv.cfg", "conda-meta")
+_ENVIRONMENTS = frozenset({"pyvenv.cfg", "conda-meta"})
 
 
 class Tree(Struct):
@@ -95,7 +95,7 @@ class Scan:
             OSError: the folder itself cannot be listed.
         """
         listed, folders = _listed(path)
-        if depth and any(mark in listed or mark in folders for mark in _ENVIRONMENTS):
+        if depth and not (_ENVIRONMENTS.isdisjoint(listed) and _ENVIRONMENTS.isdisjoint(folders)):
             return Tree(name, below, [], [], 0, {})
         prefix = f"{below}/" if below else ""
         asked, left_out = self._without_data(listed, prefix)
@@ -153,25 +153,16 @@ def _listed(path: str) -> tuple[list[str], list[str]]:
             if entry.is_dir(follow_symlinks=False):
                 if name not in _SKIPPED and (not name.startswith(".") or name == ".hydra"):
                     folders.append(name)
-            # A link that leads nowhere is kept: that a log cannot be read must be said.
-            elif (not name.startswith(".") or name == ".env") and (
-                _is_file(entry) or (entry.is_symlink() and not _is_folder(entry))
-            ):
+            # Links that lead nowhere and pipes are kept: that a log cannot be read must be said.
+            elif (not name.startswith(".") or name == ".env") and not (entry.is_symlink() and _is_folder(entry)):
                 files.append(name)
     return files, folders
-
-
-def _is_file(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_file()
-    except OSError:  # links in a circle
-        return False
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:
+    except OSError:  # links in a circle
         return False
 
 

@@ -15,6 +15,7 @@ _WRITTEN = (
 )
 _FLAG = lazily(r"""["']--?([A-Za-z][\w.-]*+)["']""")
 _NEAR = 200
+_SEVERAL = (tuple, list)  # a union would be made anew at each of many calls
 _IN_ADDRESS = r"(?<!\w)\w++://[^\s/:@]*+:([^\s/@]++)@"
 
 
@@ -57,14 +58,14 @@ def is_secret(key: str, value: object, *, environment: bool = False) -> bool:
     Args:
         environment: the key is that of an environment variable, where every `KEY` and `TOKEN` is one.
     """
-    if isinstance(value, tuple | list):
+    if isinstance(value, _SEVERAL):
         return any(is_secret(key, inner, environment=environment) for inner in value)
-    if isinstance(value, str) and len(value) > 5 and _values().search(value):
-        return True
     as_text, always, in_environment = _named(key)
     if always or (environment and in_environment):
         return True
-    return as_text and isinstance(value, str) and bool(value)
+    if not isinstance(value, str):
+        return False
+    return bool(as_text and value) or (len(value) > 5 and _values().search(value) is not None)
 
 
 @lru_cache(4096)

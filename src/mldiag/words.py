@@ -53,7 +53,7 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
     "steps_per_epoch": ("batches_per_epoch", "iters_per_epoch", "steps_epoch", "num_batches_per_epoch"),
     "epochs": (
         "num_epochs", "num_train_epochs", "max_epochs", "n_epochs", "nb_epochs", "total_epochs", "max_epoch",
-        "epoch_num", "train_epochs", "max_num_epochs", "max_train_epochs", "nepochs", "nepoch",
+        "epoch_num", "train_epochs", "max_num_epochs", "max_train_epochs", "nepochs", "nepoch", "n_epoch",
     ),
     "weight_decay": ("wd", "l2", "decay", "adamw_weight_decay"),
     "clip_norm": (

@@ -9,11 +9,12 @@ import base64
 import random
 import time
 import tomllib
-from collections import Counter
+from collections import Counter, defaultdict
 from functools import cache
 from pathlib import Path
 
 import pytest
+from damage import mutated
 
 from mldiag.artifacts import Artifact, Series
 from mldiag.errors import ReadError
@@ -24,14 +25,18 @@ from mldiag.readers import Reader
 FOLDER = Path(__file__).parent
 LARGEST = 30_000
 MUTANTS = 150
-LINES = frozenset({"jsonl", "mlflow_run", "monitor_csv"})
-"""Formats in which each line stands for itself and a cut last one is left out."""
-SNIPPETS = (
-    b"NaN", b"null", b"1e999", b'"', b"{", b"[[" * 300, b"\\", b"\0", b"\xff\xfe", b"\xed\xa0\x80", b"-", b"'", b"$(",
-    b"9" * 5000, b"\n", b"\r", b"\xe2\x80\xa8", "²".encode(), b",", b";", b"#", b"\xff" * 8, b"\0" * 16, b"\x80",
-    b"\x7f" * 8,
-)  # fmt: skip
-"""What has broken parsers before: ends of values and lines, numbers and lengths beyond all bounds."""
+CUTS = 6
+LINES = frozenset({"csv_table", "jsonl", "mlflow_run", "monitor_csv", "text_log"})
+"""Logs in which each line stands for itself and a cut last one is left out."""
+LEARNT = frozenset({"csv_table", "text_log"})
+"""What a line means follows from those behind it as well."""
+OPEN = LINES | {
+    "argfile", "env_config", "ini_config", "python_source", "samples_json", "score_table", "shell", "tensorboard",
+    "toml_config", "vocab_text", "wandb_run", "yaml_config",
+}  # fmt: skip
+"""Formats in which a file may end behind any line or record."""
+REPEATED = b'"loss": [9.0], "loss"'
+"""In the one case with a key that stands twice, the last counts."""
 
 
 @cache
@@ -57,42 +62,25 @@ def data(content: str) -> bytes:
     return base64.b64decode(content[7:]) if content.startswith("base64:") else content.encode()
 
 
-def mutated(content: bytes, dice: random.Random) -> bytes:
-    changed = bytearray(content)
-    for _ in range(dice.randint(1, 5)):
-        at, kind = dice.randrange(len(changed) + 1), dice.randrange(7)
-        if kind == 0:
-            changed[at : at + 1] = bytes([dice.randrange(256)])
-        elif kind == 1:
-            del changed[at : at + dice.randint(1, 200)]
-        elif kind == 2:
-            changed[at:at] = changed[at : at + dice.randint(1, 300)]
-        elif kind == 3:
-            changed[at:at] = dice.choice(SNIPPETS)
-        elif kind == 4:  # a length, a count or a position
-            width = dice.choice((1, 2, 4, 8))
-            changed[at : at + width] = dice.choice((0, 1, 2**31, 2**63, 2**64 - 1)).to_bytes(8, "little")[:width]
-        elif kind == 5:
-            changed[at : at + 8] = dice.randbytes(8)
-        else:
-            del changed[at:]
-    return bytes(changed)
-
-
 def read(reader: Reader, root: Path, path: str) -> list[Artifact]:
     """What a reader makes of a file, whether it would have chosen it or not."""
+    return told(reader, root, path)[0]
+
+
+def told(reader: Reader, root: Path, path: str) -> tuple[list[Artifact], ReadError | None]:
+    """The same, with what the reader says is missing."""
     found: list[Artifact] = []
-    reason = "none"
+    trouble = None
     try:
         file = File(root, path)
         reader.matches(file)
         for member in [*reader.members(file)][:2] if reader.members else [""]:
             found.extend(reader.read(File(root, path, member=member)))
     except ReadError as error:
-        reason = error.reason
-    assert reason
-    assert "\n" not in reason
-    return found
+        trouble = error
+        assert trouble.reason
+        assert "\n" not in trouble.reason
+    return found, trouble
 
 
 def placed(root: Path, path: str, content: bytes, others: dict[str, bytes]) -> None:
@@ -139,17 +127,51 @@ def test_a_cut_last_line_costs_no_whole_one(name: str, tmp_path: Path) -> None:
     for number, (path, content, others) in enumerate(seeds()[name]):
         root = tmp_path / str(number)
         placed(root, path, content, others)
-        whole = _lengths(read(readers()[name], root, path))
-        ends = [0, *(at + 1 for at, byte in enumerate(content) if byte == 10)]
-        for _ in range(4):
-            cut = dice.randrange(len(content) + 1)
-            kept = max(end for end in ends if end <= cut)
+        known = _values(read(readers()[name], root, path))
+        for cut in _cuts(content, dice):
             placed(root, path, content[:cut], others)
-            at_cut = _lengths(read(readers()[name], root, path))
-            placed(root, path, content[:kept], others)
-            at_line = _lengths(read(readers()[name], root, path))
-            assert all(at_cut[n] >= count for n, count in at_line.items() if n in whole), (content, cut)
+            at_cut = _values(read(readers()[name], root, path))
+            placed(root, path, content[: content.rfind(b"\n", 0, cut) + 1], others)
+            at_line = _values(read(readers()[name], root, path))
+            lost = {n for n in at_line if n in known and at_cut[n][: len(at_line[n])] != at_line[n]}
+            assert not lost, (content[:cut], lost)
 
 
-def _lengths(found: list[Artifact]) -> Counter[str]:
-    return Counter({s.raw_name: len(s.data) for s in found if isinstance(s, Series)})
+@pytest.mark.parametrize("name", sorted(set(readers()) - LEARNT))
+def test_what_was_read_of_a_file_stays_when_it_grows(name: str, tmp_path: Path) -> None:
+    dice = random.Random(name)
+    for number, (path, content, others) in enumerate(seeds()[name]):
+        before: dict[str, list[str]] = {}
+        for cut in (*_cuts(content, dice), len(content)):
+            placed(tmp_path / str(number), path, content[:cut], others)
+            now = _values(read(readers()[name], tmp_path / str(number), path))
+            lost = {n for n, values in before.items() if now[n][: len(values)] != values}
+            assert not lost or REPEATED in content, (content[:cut], lost)
+            before = now
+
+
+@pytest.mark.parametrize("name", sorted(set(readers()) - OPEN))
+def test_what_is_missing_from_a_cut_document_is_told(name: str, tmp_path: Path) -> None:
+    dice = random.Random(name)
+    for number, (path, content, others) in enumerate(seeds()[name]):
+        root = tmp_path / str(number)
+        placed(root, path, content, others)
+        whole = Counter(map(repr, read(readers()[name], root, path)))
+        for cut in _cuts(content, dice):
+            placed(root, path, content[:cut], others)
+            found, trouble = told(readers()[name], root, path)
+            missing = whole - Counter(map(repr, found))
+            assert trouble or not missing, (content[:cut], missing)
+
+
+def _cuts(content: bytes, dice: random.Random) -> list[int]:
+    return sorted(dice.randrange(len(content)) for _ in range(CUTS)) if content else []
+
+
+def _values(found: list[Artifact]) -> defaultdict[str, list[str]]:
+    """Values by name; as text, since NaN is not itself."""
+    values: defaultdict[str, list[str]] = defaultdict(list)
+    for series in found:
+        if isinstance(series, Series):
+            values[series.raw_name] += map(repr, series.data)
+    return values

@@ -79,6 +79,8 @@ SHAPES = [
     "{t:%d.%m.%Y} | {t:%H:%M:%S} | step {i} | loss {a}",
     "{t:%Y-%m-%dT%H:%M:%S}Z step {i} loss {a} [{eta}<{eta}]",
 ]
+BAR = "9/9 [00:01<00:02, 5it/s, loss=0.5]step 5 loss 0.4"
+"""A bar with values and a message behind it."""
 
 
 @st.composite
@@ -103,7 +105,7 @@ def logs(draw: st.DrawFn) -> bytes:
                     "Validation:",
                     "saving to out/5",
                     draw(st.sampled_from(["\x1b[1mx", "\x1b[2Jx", "[-----] 5%", "loss é 3"])),
-                    draw(st.sampled_from(["50%|##| 3/6\r", "50%|##| 3/6 loss=3\r100%|###| 6/6 loss=2"])),
+                    draw(st.sampled_from(["50%|##| 3/6\r", "50%|##| 3/6 loss=3\r100%|###| 6/6 loss=2", BAR])),
                 )[other]
             )
     ends = draw(st.sampled_from(["\n", "\n", "\r\n", "\r"]))
@@ -122,9 +124,7 @@ def scanned(content: str, monkeypatch: pytest.MonkeyPatch) -> int:
     """How many lines are read in numpy."""
     taken: list[int] = []
     append = _text_bulk._append
-    monkeypatch.setattr(
-        _text_bulk, "_append", lambda s: (taken.append(sum(len(places) for places, _ in s.found)), append(s))
-    )
+    monkeypatch.setattr(_text_bulk, "_append", lambda s: (taken.append(s.found.count), append(s)))
     read(content.encode(), bulk=True)
     return sum(taken)
 

@@ -89,6 +89,37 @@ def test_every_beginning_of_a_log_holds_its_whole_lines_and_nothing_else(length:
         assert len(found) - lines in ((0, 1) if only_its_end or not lines else (0,))
 
 
+ROWS = {
+    "mxnet": ("Epoch[{e}] Train-accuracy={a:.6f}\n", "Train-accuracy"),
+    "fairseq": ("| epoch {e:03} | loss {a:.3f} | ppl {b:.2f}\n", "ppl"),
+    "titan": ("\x1b[31mstep: {e:2}  \x1b[32mloss: {b:8.5f}  \x1b[34mtps: {c:,}\x1b[39m\n", "tps"),
+    "speed": ("step {e} loss {a:.4f} tokens_per_second {c:,}\n", "tokens_per_second"),
+    "bar": ("Epoch {e}/9:  50%|##  | 5/9 [00:05<00:04, 5img/s, loss={a:.3f}]\rval acc {b:.4f}\n", "val acc"),
+    "glued": ("Epoch {e}/9: 100%|####| 9/9 [00:09<00:00, 5img/s, loss={a:.3f}]val acc {b:.4f}\n", "val acc"),
+}
+
+
+@pytest.mark.parametrize("kind", ROWS)
+def test_the_number_that_a_log_was_cut_in_is_left_out(kind: str) -> None:
+    row, label = ROWS[kind]
+    rows = [row.format(e=e, a=0.9 - e / 100, b=8.4321 + 9 * e, c=12345 + 7 * e) for e in range(1, 5)]
+    whole, _ = read("".join(rows))
+    (name,) = (n for n, s in whole.items() if s.raw_name == label)
+    assert len(whole[name]) == 4
+    above = "".join(rows[:3])
+    for length in range(len(rows[3])):
+        part, _ = read(above + rows[3][:length])
+        for other, complete in whole.items():
+            found = list(part[other].data)
+            assert found == list(complete.data)[: len(found)], rows[3][:length]
+    assert read("".join(rows)[:-1])[0][name].data == whole[name].data
+
+
+def test_a_first_line_that_ends_with_a_point_may_be_cut() -> None:
+    assert read("Epoch[1] Train-accuracy=0.")[0] == {}
+    assert list(read("Epoch[1] Train-accuracy=0.5")[0]["train/accuracy"].data) == [0.5]
+
+
 @given(st.lists(st.floats(-1e6, 1e6, allow_subnormal=False), min_size=3, max_size=20), st.integers(0, 17))
 def test_numbers_keep_every_digit(values: list[float], digits: int) -> None:
     content = "".join(f"step {i} loss {v:.{digits}e}\n" for i, v in enumerate(values))
@@ -224,7 +255,8 @@ def test_foreign_text_without_end_is_remembered_up_to_a_limit(monkeypatch: pytes
     "line",
     ["a_" * 9000 + " 1", "'" * 9000 + "s 1", "x" * 19000 + "'s 1", "(" * 9000 + " 1 " + ")" * 9000, "1," * 9000,
      "-" * 19000, "1" * 19000, "{'a': " * 3000 + "1", "Namespace(" + "a=(" * 5000, "loss: " * 3000 + "1", "| a " * 4000,
-     "1:1" * 6000],
+     "1:1" * 6000, "9" * 99_000 + "/5 [0:01<0:02, ", "5/9 [0:01<0:02, 5it/s, [" * 9000,
+     "5/9 [0:01<0:02, 5it/s, x]" * 9000],
 )  # fmt: skip
 def test_no_line_takes_long(line: str) -> None:
     started = time.process_time()
@@ -253,7 +285,9 @@ def test_what_a_line_holds_does_not_depend_on_its_block(cut: int, size: int) -> 
     content = "".join(
         f"step {i} loss {3 / (i + 1):.3f}\n"
         f"[-----] \x1b[31mval\x1b[0m loss 0.{i:02}\r\n"
-        f" 50%|###  | 1/2 loss=0.5\r100%|#####| 2/2 loss=0.4\n" * (i % 3)
+        f" 50%|###  | 1/2 loss=0.5\r100%|#####| 2/2 loss=0.4\n"
+        f" 50%|## val dice 0.5 | 1/2 [00:01<00:05, 5it/s, loss=0.5]\r"
+        f" | 2/2 [00:01<00:05, 5it/s, loss=0.4]val dice 0.{i}\n" * (i % 3)
         for i in range(60)
     ).encode()[:cut]
 

@@ -100,8 +100,11 @@ def _show_summary(page: Page, run: dict[str, Any]) -> None:
 
     told = run["summary"]
     files = [(f"{counted(told['files'], 'file')} read", "good" if told["files"] else "warning")]
-    if told["unread"]:
-        files.append((f"{told['unread']} not read", "warning"))
+    in_part = sum(u["known"] and u["partial"] for u in run["unread"])
+    if in_part:
+        files.append(("in part" if in_part == told["files"] else f"{in_part} of them in part", "warning"))
+    if told["unread"] > in_part:
+        files.append((f"{told['unread'] - in_part} not read", "warning"))
     if told["unknown"]:
         files.append((f"{told['unknown']} of unknown format", "dim"))
     if told["series"]:

@@ -108,8 +108,7 @@ def schedule(lr: LrCurve, plan: Plan | None, settings: Settings | None) -> Sched
     per_step, sure = _units(lr, plan, settings)
     if all(x.what == WARMUP for x in landmarks) and (early := _ended_early(lr, plan, settings)) is not None:
         return _ended(Schedule(lr, named, stated, landmarks), early, plan, settings)
-    ratios = [x.ratio for x in landmarks]
-    if not ratios or not per_step or max(ratios) > AGREE * min(ratios):
+    if not landmarks or not per_step or not _agree(landmarks, lr):
         return Schedule(lr, named, stated, landmarks)
     # The longest part is placed best: a log misses up to one interval of each.
     ratio = max(landmarks, key=lambda x: x.planned.value).ratio
@@ -117,6 +116,18 @@ def schedule(lr: LrCurve, plan: Plan | None, settings: Settings | None) -> Sched
     scale = ratio * unit
     cause, count = _cause(scale, lr, plan, settings, unit)
     return Schedule(lr, named, stated, landmarks, scale, unit, sure, cause, count)
+
+
+def _agree(landmarks: tuple[Landmark, ...], lr: LrCurve) -> bool:
+    """All parts are of one time scale; a warm-up, which few points may show, ended somewhere between two of them."""
+    ratios = [x.ratio for x in landmarks]
+    if max(ratios) <= AGREE * min(ratios):
+        return True
+    others = [x.ratio for x in landmarks if x.what != WARMUP]
+    if len(others) != 1 or lr.peak == 0 or lr.axis[lr.peak - 1] <= 0:
+        return False
+    planned = landmarks[0].planned.value
+    return planned / lr.axis[lr.peak] <= AGREE * others[0] and others[0] <= AGREE * planned / lr.axis[lr.peak - 1]
 
 
 def _warmup(lr: LrCurve, plan: Plan, settings: Settings) -> Landmark | None:

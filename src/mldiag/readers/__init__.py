@@ -86,13 +86,10 @@ class Choice:
     def __call__(self, path: str) -> tuple[Reader, ...]:
         """The readers of a path, relative to its run or to the folder that is checked."""
         lower = path.lower()
-        name = lower.rpartition("/")[2]
-        kept = self._kept.get(name)
-        if kept is None:
-            if len(self._kept) == _NAMES_KEPT:
-                self._kept.clear()
-            kept = self._kept[name] = self._ranked(self._by_name(name))
+        if "/" not in lower:
+            return self._named_so(lower)
         parts = lower.split("/")
+        kept = self._named_so(parts[-1])
         placed = [
             rank
             for folders, patterns in self._placed
@@ -100,6 +97,14 @@ class Choice:
             for rank in patterns.matching("/".join(parts[-1 - folders :]))
         ]
         return self._ranked({*placed, *map(self._readers.index, kept)}) if placed else kept
+
+    def _named_so(self, name: str) -> tuple[Reader, ...]:
+        kept = self._kept.get(name)
+        if kept is None:
+            if len(self._kept) == _NAMES_KEPT:
+                self._kept.clear()
+            kept = self._kept[name] = self._ranked(self._by_name(name))
+        return kept
 
     def _by_name(self, name: str) -> set[int]:
         found = {*self._exact.get(name, ()), *self._named.matching(name)}

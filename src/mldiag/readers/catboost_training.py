@@ -22,12 +22,15 @@ def catboost_training(file: File) -> Iterator[Artifact]:
     `learn` is the training set; the first `test` set is the one that early stopping watches, and so is validation; a
     further one keeps its number. Steps are trees, counted from 0, times are seconds since the start. A metric that was
     not measured in an iteration (`metric_period`) is no point there. CatBoost writes an iteration a line and the
-    closing brackets at the end: of a training that still runs, or was killed, all whole lines are read.
+    closing brackets at the end: of a training that still runs, or was killed, all whole iterations are read.
     """
-    document, cut = _document(file)
+    document, _, cut = file.json_so_far
+    if not isinstance(document, dict):
+        raise ReadError(f"expected an object with `meta` and `iterations`, found {type(document).__name__}")
     iterations = document.get("iterations")
     meta = document.get("meta")
     if not isinstance(iterations, list) or not isinstance(meta, dict):
+        _ = file.json  # says of a cut file that it is
         raise ReadError("no `meta` and list `iterations`, which a training of CatBoost has")
     rows = [i for i in iterations if isinstance(i, dict)]
     for key, split in (("learn", "train"), ("test", "val")):
@@ -48,35 +51,6 @@ def catboost_training(file: File) -> Iterator[Artifact]:
         raise ReadError(
             f"{len(iterations) - len(rows):,} of {len(iterations):,} iterations are no objects", partial=True
         )
-
-
-def _document(file: File) -> tuple[dict[str, Any], bool]:
-    """The document, and whether it had to be closed."""
-    try:
-        found = file.json
-    except ReadError:
-        found = _closed(file)
-        if found is None:
-            raise
-        return found, True
-    if not isinstance(found, dict):
-        raise ReadError(f"expected an object with `meta` and `iterations`, found {type(found).__name__}")
-    return found, False
-
-
-def _closed(file: File) -> dict[str, Any] | None:
-    """The document up to its last whole line of an iteration."""
-    import json
-
-    body = file.text
-    end = max(body.rfind("}\n"), body.rfind("},"))
-    if end < 0 or '"iterations"' not in body:
-        return None
-    try:
-        found = json.loads(body[: end + 1] + "]}")
-    except (ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict) else None
 
 
 def _series(rows: list[dict[str, Any]], key: str, at: int, raw: str, spelled: str, file: File) -> Series:

@@ -16,8 +16,8 @@ from mldiag.errors import ReadError
 from mldiag.files import BLOCK, File
 from mldiag.readers import reader
 from mldiag.readers._tables.columns import Table, has_decimal_comma, is_log_row, number, seconds
-from mldiag.readers._tables.csv_rows import NULLS, Gaps, Rows, cells, text_lines
-from mldiag.vocabulary import axis, is_metric, normalized, split_of
+from mldiag.readers._tables.csv_rows import NULLS, Gaps, Rows, cells, text_lines, with_mark_of_cut
+from mldiag.vocabulary import axis, is_known_quantity, is_metric, normalized, split_of
 
 if TYPE_CHECKING:
     from mldiag.readers._tables.csv_blocks import PlainBlocks
@@ -33,6 +33,8 @@ IN_BULK = 3 * 2**18
 
 _SNIFFED = 50
 _LONG = 20_000
+_WITH_ROWS = 2
+"""Lines of which the last, if it may be cut, does not count in telling how a table is written."""
 # CatBoost's catboost_info: `learn` is the training set and `test` the evaluation set that stops the training.
 _CATBOOST = {"learn_error.tsv": "train", "test_error.tsv": "val"}
 # TensorBoard's download of one scalar: `run-<run>-tag-<tag>.csv` with these columns.
@@ -85,6 +87,25 @@ def _layout(lines: Sequence[str]) -> _Layout | None:
             if share and (best is None or (share, len(names)) > best[:2]):
                 best = (share, len(names), _Layout(delimiter, tuple(names), header_at + 1, header_at + 1, unnamed))
     return best[2] if best and best[0] >= CONSISTENT - 0.4 else None
+
+
+def _without_header(file: File, lines: Sequence[str]) -> _Layout | None:
+    """Two columns of numbers without names, a counter and what the file is named for: `val_loss.csv`.
+
+    More columns could be anything, and so could one: losses per example look like losses per step.
+    """
+    name, _, ending = file.name.rpartition(".")
+    data = [line for line in lines if line.strip() and not line.startswith("#")][:_SNIFFED]
+    if ending.lower() not in ("csv", "tsv") or len(data) < _WITH_ROWS or not is_known_quantity(name) or axis(name):
+        return None
+    for delimiter in DELIMITERS:
+        rows = [[number(c) for c in r] for _, r in cells(data, delimiter)]
+        if all(len(r) == 2 and None not in r for r in rows):
+            counter = [r[0] for r in rows if r[0] is not None]
+            whole = all(c >= 0 and c % 1 == 0 for c in counter)
+            if whole and all(a < b for a, b in itertools.pairwise(counter)):
+                return _Layout(delimiter, ("step", name), 1, 0)
+    return None
 
 
 def _is_other_header(row: Sequence[str], header: Sequence[str]) -> bool:
@@ -144,7 +165,7 @@ def _has_numbers(lines: Sequence[str], layout: _Layout) -> bool:
 def _head_lines(file: File) -> list[str]:
     text = file.head.decode(file.encoding, errors="replace").replace("\r\n", "\n").replace("\r", "\n")
     lines = text.split("\n")
-    return lines[:-1] if file.size > len(file.head) and len(lines) > 1 else lines
+    return lines[:-1] if len(lines) > (1 if file.size > len(file.head) else _WITH_ROWS) else lines
 
 
 def _is_log(file: File) -> bool:
@@ -156,6 +177,8 @@ def _is_log(file: File) -> bool:
     lines = _head_lines(file)
     if table and len(lines) == 1 and file.size > len(file.head):
         return True  # one endless line: refused with its size when it is read
+    if table and _without_header(file, lines):
+        return True
     layout = _layout(lines)
     if layout is None or not _has_numbers(lines, layout):
         return False
@@ -176,16 +199,18 @@ def csv_table(file: File) -> Iterator[Artifact]:
     """Metric logs in tables with a header: comma, semicolon, tab, bar or white space, decimal points or commas.
 
     The delimiter is the one with which the lines have as many cells as the header. An empty cell is no point, as in
-    Lightning's `metrics.csv`, which writes training and validation into different rows; but once a column was filled
-    in every row, an empty cell beside nothing new is a missing value and is kept as a null. Cells such as `NA` and
-    `None` are nulls. Text columns are passed over, and so is a repeated header (an appended run); a later header with
-    other columns (a restart that logs more) holds for the rows behind it. An index at the beginning of the rows that
-    the header does not name is passed over, if the columns that count say that it is one. Rows with a wrong number of
-    cells, bytes that are no text, and quotes that are never closed cost their line and are counted; a last line that
-    is still being written is left out in silence. Tables of any length are read. A table with ids, labels or texts, or
-    without steps, epochs and known quantities, holds examples and is not taken.
+    Lightning's `metrics.csv`, which writes training and validation into different rows; but once a column was
+    filled in every row, an empty cell beside nothing new is a missing value and is kept as a null. Cells such as
+    `NA` and `None` are nulls. Text columns are passed over, and so is a repeated header (an appended run); a later
+    header with other columns (a restart that logs more) holds for the rows behind it. An index at the beginning of
+    the rows that the header does not name is passed over, if the columns that count say that it is one. Rows with a
+    wrong number of cells, bytes that are no text, and quotes that are never closed cost their line and are counted;
+    a last line that is still being written is left out in silence, and so is its last number where it has fewer
+    digits than all above. Tables of any length are read. A table with ids, labels or texts, or without steps,
+    epochs and known quantities, holds examples and is not taken. Two columns of numbers without a header are a
+    counter and what the file is named for, if that is a quantity that training logs (`val_loss.csv`).
     """
-    blocks = (block.data for block in file.blocks())
+    blocks = with_mark_of_cut(block.data for block in file.blocks())
     first, skipped = next(blocks, b""), 0
     while first and not first.strip():
         skipped += len(text_lines(first)[0])
@@ -195,7 +220,8 @@ def csv_table(file: File) -> Iterator[Artifact]:
     if len(first) < BLOCK // 2:
         first += next(blocks, b"")  # a last line without its end is a block of its own
     lines, cut = text_lines(first)
-    layout = _layout(lines[: 2 * _SNIFFED + 100])
+    beginning = (lines[:-1] if cut and len(lines) > _WITH_ROWS else lines)[: 2 * _SNIFFED + 100]
+    layout = _layout(beginning) or _without_header(file, beginning)
     if layout is None:
         raise ReadError("no header with names of columns was found")
     body = lines[layout.data_at :]

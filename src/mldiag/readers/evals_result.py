@@ -67,7 +67,7 @@ def _is_evals_result(file: File) -> bool:
     head = file.head.lstrip()
     if not head.startswith(b"{") or not re.match(rb'\{\s*"(train|valid|eval|test|dev|dtrain|dtest|learn)', head):
         return False
-    return _sets(file.json) is not None
+    return _sets(file.json_so_far.document) is not None
 
 
 @reader("*.json", matches=_is_evals_result, priority=25, post=True)
@@ -77,9 +77,11 @@ def evals_result(file: File) -> Iterator[Artifact]:
     Steps are rounds, counted from 0. Of several sets of one split the first is meant by the split's name; others keep a
     number. XGBoost's wrapper for scikit-learn names its sets by their order alone (`validation_0`, `validation_1`): of
     those the last is meant, which is the one that XGBoost stops early by, while the first often is the training set.
-    The same lists under other names are a training history of epochs, and read as such.
+    The same lists under other names are a training history of epochs, and read as such. Of a cut file all values that
+    stand whole before the cut are read.
     """
-    sets = _sets(file.json)
+    document, _, cut = file.json_so_far
+    sets = _sets(document)
     if sets is None:
         raise ReadError("no lists of one value per boosting round")
     prefixes = _prefixes(sets)
@@ -92,3 +94,5 @@ def evals_result(file: File) -> Iterator[Artifact]:
             raw = f"{name}/{metric}"
             place = shortened(file.find(f'"{metric}"', key=raw))
             yield Series(series_name(f"{prefix}/{metric}"), raw, data, place, array("d", range(len(data))), nulls=nulls)
+    if cut is not None:
+        raise cut

@@ -43,7 +43,14 @@ _CLASS = lazily(r"([A-Za-z_]\w*) ?\(")
 def _is_config(file: File) -> bool:
     if file.size > SIZE_LIMIT or _FOREIGN.fullmatch(file.name.split(".")[0]):
         return False
-    document = file.json
+    document, _, cut = file.json_so_far
+    found = _holds_settings(file, document)
+    if cut is not None and not found:
+        _ = file.json  # says that it is cut: what it would have been nobody knows
+    return found
+
+
+def _holds_settings(file: File, document: object) -> bool:
     if not isinstance(document, dict) or not document or (is_table(document) and not _is_spelled(file, document)):
         return False
     if _NAMED.fullmatch(file.name.rsplit(".", 1)[0]):
@@ -63,12 +70,12 @@ def json_config(file: File) -> Iterator[Artifact]:
     saved) is a record: editing it changes nothing. nnU-Net's `debug.json` holds Python's text of each value, which is
     read as what it spells. In a DeepSpeed configuration "auto" is no value, since the trainer fills it in, and
     `train_batch_size` is that of all devices. What `generation_config.json` says is about generating, not training, and
-    is kept below `generation`. Secrets are left out.
+    is kept below `generation`. Secrets are left out. Of a cut file the settings before the cut are read.
     """
-    document = file.json
+    document, closed, cut = file.json_so_far
     if not isinstance(document, dict):
         raise ReadError(f"expected an object of settings, found {type(document).__name__}")
-    spans = places(file.text)
+    spans = places(closed or file.text)
     record = is_record(file) or bool(_SAVED_BY_LIBRARY & document.keys())
     deepspeed = bool(_DEEPSPEED & document.keys())
     spelled = _is_spelled(file, document)
@@ -86,6 +93,8 @@ def json_config(file: File) -> Iterator[Artifact]:
         if deepspeed and path == ("train_batch_size",):
             name = "global_batch_size"
         yield SettingValue(name, value, Role.FILE, place, record=record)
+    if cut is not None:
+        raise cut
 
 
 def _is_spelled(file: File, document: Mapping[str, object]) -> bool:

@@ -26,7 +26,7 @@ _Found = tuple[tuple[str, ...], list[dict[str, Any]]]
 
 
 def _is_history(file: File) -> bool:
-    return any(True for _ in _tables(file.json, ()))
+    return any(True for _ in _tables(file.json_so_far.document, ()))
 
 
 @reader("*.json", matches=_is_history, priority=20, post=True)
@@ -39,10 +39,10 @@ def json_history(file: File) -> Iterator[Artifact]:
     history has none: it holds one value per epoch, so lists of one length of which some belong to validation get the
     epochs 1, 2, …; other lists have their positions only. Parts for several models or folds keep the part's name
     before the quantity's and so are no `train/loss`. Scalars beside the lists are records of what the run used. A null
-    is kept as such.
+    is kept as such. Of a cut file all values and records that stand whole before the cut are read.
     """
-    document = file.json
-    tables = list(_tables(document, ()))
+    document, _, cut = file.json_so_far
+    tables = list(_tables(document, (), cut=cut is not None))
     in_splits = all(not path or split_of("_".join(path)) for path, _ in tables)
     for path, rows in tables:
         label = [p for p in path if p not in _WRAPPERS]
@@ -55,6 +55,8 @@ def json_history(file: File) -> Iterator[Artifact]:
         yield table.extent
     if isinstance(document, dict):
         yield from recorded(_scalars(document), file)
+    if cut is not None:
+        raise cut
 
 
 def _labelled(series: Series, label: str) -> Series:
@@ -62,8 +64,8 @@ def _labelled(series: Series, label: str) -> Series:
     return replace(series, name=f"{label}/{series_name(series.raw_name)}", raw_name=raw)
 
 
-def _tables(document: object, path: tuple[str, ...]) -> Iterator[_Found]:
-    """Rows of every history in a document, with the keys above it."""
+def _tables(document: object, path: tuple[str, ...], *, cut: bool = False) -> Iterator[_Found]:
+    """Rows of every history in a document, with the keys above it; `cut` where its last value is the file's last."""
     if isinstance(document, list):
         rows = [flat(r) for r in document if isinstance(r, dict)]
         if rows and len(rows) == len(document) and any(map(_is_row, rows)):
@@ -75,31 +77,40 @@ def _tables(document: object, path: tuple[str, ...]) -> Iterator[_Found]:
             if all(any(is_metric(k) for k in r) for r in rows):
                 yield path, [dict(r) for r in rows]
             return
-        yield from ((path, rows) for rows in _columns(document))
+        yield from ((path, rows) for rows in _columns(document, cut=cut))
         if len(path) < _MAX_DEPTH:
+            last = next(reversed(document), "")
             for key, value in document.items():
                 if isinstance(value, dict) or (
                     isinstance(value, list) and normalized(key) in _WRAPPERS | {"train", "val"}
                 ):
-                    yield from _tables(value, (*path, normalized(key)))
+                    yield from _tables(value, (*path, normalized(key)), cut=cut and key == last)
 
 
 def _is_row(row: Mapping[str, Any]) -> bool:
     return is_log_row(row) and any(is_metric(k) or isinstance(v, float) for k, v in row.items())
 
 
-def _columns(document: Mapping[str, Any]) -> Iterator[list[dict[str, Any]]]:
-    """Rows from lists side by side, one group per length."""
+def _columns(document: Mapping[str, Any], *, cut: bool = False) -> Iterator[list[dict[str, Any]]]:
+    """Rows from lists side by side, one group per length; a last list that is cut belongs to those before it."""
     lists = {k: v for k, v in _spread(document) if v and all(map(is_cell, v))}
     if not any(_is_logged(k, v) for k, v in lists.items()):
         return
-    for length in dict.fromkeys(map(len, lists.values())):
-        group = _with_axis({k: v for k, v in lists.items() if len(v) == length})
+    lengths = {k: len(v) for k, v in lists.items()}
+    if cut and len(lengths) > 1:
+        *before, last = lengths
+        if len({lengths[k] for k in before}) == 1 and lengths[last] < lengths[before[0]]:
+            lengths[last] = lengths[before[0]]
+            if axis(without_split(last)):
+                del lists[last], lengths[last]
+    for length in dict.fromkeys(lengths.values()):
+        group = _with_axis({k: lists[k] for k, n in lengths.items() if n == length})
         counted = any(axis(k) in ("step", "epoch") for k in group)
-        per_epoch = len(set(map(len, lists.values()))) == 1 and any(split_of(k) in ("val", "test") for k in group)
+        per_epoch = len(set(lengths.values())) == 1 and any(split_of(k) in ("val", "test") for k in group)
         if any(not axis(k) for k in group):
             yield [
-                {k: v[i] for k, v in group.items()} | ({"epoch": i + 1} if per_epoch and not counted else {})
+                {k: v[i] for k, v in group.items() if i < len(v)}
+                | ({"epoch": i + 1} if per_epoch and not counted else {})
                 for i in range(length)
             ]
 

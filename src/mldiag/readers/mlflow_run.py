@@ -18,6 +18,8 @@ from mldiag.readers._tables.columns import EXCERPT_LIMIT
 DOCUMENT_LIMIT = 256 * 2**10
 """Largest `meta.yaml`, parameter or tag, in bytes, that is read; MLflow takes parameters of up to 8,000 characters."""
 
+_WHOLE = 3
+"""Cells of a point of a metric: time, value, step. Of two cells without a line end the value may be cut."""
 _FOLDERS = frozenset({"metrics", "params", "tags"})
 # Time, value, step; the first releases had no step, the latest add a data set's name and digest.
 _POINT = lazily(rb"\d{1,17} [-+.\w]+(?: -?\d+(?: \S+ \S+)?)?\r?(?:\n|\Z)")
@@ -100,11 +102,12 @@ def mlflow_run(file: File) -> Iterator[Artifact]:
 
 def _metric(file: File, name: str) -> Iterator[Artifact]:
     points = _Points()
-    first = b""
+    first, cut = b"", False
     for block in file.blocks():
         data = block.data
         first = first or data.split(b"\n", 1)[0].rstrip(b"\r")
-        if not data.endswith(b"\n") and (block.line > 1 or b"\n" in data):
+        if not data.endswith(b"\n") and (block.line > 1 or b"\n" in data or len(data.split()) < _WHOLE):
+            cut = True
             data = data[: data.rfind(b"\n") + 1]
         if data:
             points.add(data, block.line)
@@ -119,7 +122,7 @@ def _metric(file: File, name: str) -> Iterator[Artifact]:
             partial=bool(points.values),
         )
     if not points.values:
-        raise ReadError("the file is empty")
+        raise ReadError("no line is whole: the first is being written" if cut else "the file is empty")
 
 
 class _Points:

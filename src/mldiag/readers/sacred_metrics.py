@@ -17,10 +17,13 @@ from mldiag.readers._tables.columns import is_cell, number, seconds, shortened
 _BEGINNING = lazily(rb'\s*\{\s*"[^"\n]*"\s*:\s*\{\s*"(?:steps|timestamps|values)"\s*:\s*\[')
 
 
-def _metrics(document: object) -> Mapping[str, Mapping[str, list[Any]]] | None:
-    """Name → lists of steps and values, where the document holds nothing else."""
+def _metrics(document: object, *, cut: bool) -> Mapping[str, Mapping[str, list[Any]]] | None:
+    """Name → lists of steps and values, where the document holds nothing else; the last one may be cut."""
     if not isinstance(document, dict) or not document:
         return None
+    last = document[next(reversed(document))]
+    if cut and isinstance(last, dict) and not {"steps", "values"} <= last.keys():
+        document.popitem()
     for metric in document.values():
         if not isinstance(metric, dict) or not {"steps", "values"} <= metric.keys() <= {
             "steps",
@@ -33,8 +36,13 @@ def _metrics(document: object) -> Mapping[str, Mapping[str, list[Any]]] | None:
     return document
 
 
+def _of(file: File) -> Mapping[str, Mapping[str, list[Any]]] | None:
+    document, _, cut = file.json_so_far
+    return _metrics(document, cut=cut is not None)
+
+
 def _is_sacred(file: File) -> bool:
-    return _BEGINNING.match(file.head) is not None and _metrics(file.json) is not None
+    return _BEGINNING.match(file.head) is not None and _of(file) is not None
 
 
 @reader("metrics.json", matches=_is_sacred, priority=40, post=True)
@@ -43,9 +51,10 @@ def sacred_metrics(file: File) -> Iterator[Artifact]:
 
     Steps are what the program passed, else Sacred counts the calls. Numbers of numpy, which older versions write as
     objects, are numbers. Lists of several lengths, as of a run that was killed while it wrote, are read as far as all
-    reach; a metric without steps or values that are numbers is left out and told.
+    reach; a metric without steps or values that are numbers is left out and told. Of a cut file the metrics are read
+    whose values have begun, as far as they stand there.
     """
-    metrics = _metrics(file.json)
+    metrics = _of(file)
     if metrics is None:
         raise ReadError("no lists of steps and values for each name, as Sacred writes them")
     refused = []
@@ -71,6 +80,8 @@ def sacred_metrics(file: File) -> Iterator[Artifact]:
         )
     if refused:
         raise ReadError(f"{refused[0]} has values or steps that are no numbers", partial=len(refused) < len(metrics))
+    if cut := file.json_so_far.cut:
+        raise cut
 
 
 def _plain(value: object) -> object:

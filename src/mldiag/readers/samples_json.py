@@ -53,7 +53,7 @@ def _is_samples(file: File) -> bool:
     objects, others = head_objects(file)
     if file.name.lower().endswith((".jsonl", ".ndjson")) or (len(objects) > 1 and not others):
         return bool(objects) and others <= len(objects) and all(_outputs(o, file) for o in objects)
-    return bool(_items(file.json, file))
+    return bool(_items(file.json_so_far.document, file))
 
 
 @reader("*.json", "*.jsonl", "*.ndjson", matches=_is_samples, priority=35, post=True)
@@ -63,20 +63,23 @@ def samples_json(file: File) -> Iterator[Artifact]:
     An output that begins with its prompt is kept without it. Several outputs of a prompt are several samples. Where the
     entries name steps or epochs, those of the last one are kept: earlier texts say nothing about the finished model.
     Training data looks alike: keys that data sets share (`completion`, `output`, `text`) count only with a prompt, and
-    not in a file named as data; `text` with a label never does.
+    not in a file named as data; `text` with a label never does. Of a cut file the entries that are whole are read.
     """
     if file.name.lower().endswith((".jsonl", ".ndjson")) or len(head_objects(file)[0]) > 1:
         yield from _from_lines(file)
         return
     import json
 
-    spans = places(file.text)
-    for path, item in _latest(_items(file.json, file)):
+    document, closed, cut = file.json_so_far
+    spans = places(closed or file.text)
+    for path, item in _latest(_items(document, file)):
         start, end = spans.get(path, (0, 0))
         for prompt, output in _pairs(item, file):
             quoted = json.dumps(output[:20], ensure_ascii=False)[1:-1]
             at = file.text.find(quoted, start, end) if quoted else -1
             yield _sample(prompt, output, file, None, max(at, start))
+    if cut is not None:
+        raise cut
 
 
 def _from_lines(file: File) -> Iterator[Artifact]:

@@ -29,7 +29,8 @@ def score_table(file: File) -> Iterator[Artifact]:
     gives a table for each, else that of the file's or folder's name; out-of-fold predictions are held out (`val`).
 
     At most 10 million cells are kept, which take 80 MB; the rest is counted. Rows with another number of cells than the
-    header are left out and counted, except a last line that is still being written.
+    header are left out and counted, except a last line that is still being written; of a cut JSON document the whole
+    records are read.
     """
     from mldiag.readers._tables.examples import tables
 

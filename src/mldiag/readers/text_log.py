@@ -10,6 +10,7 @@ from mldiag.errors import ReadError
 from mldiag.files import Block, File
 from mldiag.patterns import lazily
 from mldiag.readers import reader
+from mldiag.readers._cut_numbers import TAIL
 
 IN_BULK = 2 * 2**20
 """Bytes from which on known templates are read with numpy. Its import costs a tenth of a second, so that the two ways
@@ -36,9 +37,21 @@ _PATTERNS = (
 
 
 def _is_log(file: File) -> bool:
-    """Whether a row of a training log is among the first lines."""
+    """Whether a row of a training log is among the first lines, or the text tells of a failure before the first."""
     if _DOCUMENTS.match(file.name) or not file.size or file.is_binary:
         return False
+    if _has_rows(file):
+        return True
+    from mldiag.readers._text.failures import tells_of_a_failure
+
+    try:
+        return tells_of_a_failure(file)
+    except ReadError:
+        return False
+
+
+def _has_rows(file: File) -> bool:
+    """Whether a row of a training log is among the first lines."""
     from mldiag.readers._text.series import Log
     from mldiag.readers._text.templates import Learner
 
@@ -71,45 +84,60 @@ def text_log(file: File) -> Iterator[Artifact]:
     `N/M` of an epoch or step gives the plan as a record.
 
     Colours, prefixes of loggers and the drawing of progress bars are no text; each state of a bar counts, but of one
-    that runs through an epoch by itself (Keras) only the last. Lines that were printed without their ends are cut where
-    their counter returns (`... 0.5step 15 / 4000 ...`). Dicts in dicts keep the names they stand in. A line is a row if
-    it names a quantity that training logs, beside an epoch or step or more than once; other quantities are taken along
-    from such rows. What is logged in two ways (per step and as a mean per epoch) is one series of the longer; of
-    evaluations the summaries count.
+    that runs through an epoch by itself (Keras) only the last. What was printed behind a bar of tqdm, or over it, is a
+    line of its own if the bar has values or it is an evaluation, else the bar counts for it. Lines that were printed
+    without their ends are cut where their counter returns (`... 0.5step 15 / 4000 ...`). Dicts in dicts keep the names
+    they stand in. A line is a row if it names a quantity that training logs, beside an epoch or step or more than once;
+    other quantities are taken along from such rows. What is logged in two ways (per step and as a mean per epoch) is
+    one series of the longer; of evaluations the summaries count.
     Dumps of arguments and lines of `key: value` before the first row are records of settings. A last line without its
-    end is taken unless a number may be cut. Lines with a hole of NUL bytes are left out and counted.
+    end is taken unless a number seems cut. Lines with a hole of NUL bytes are left out and counted.
+
+    Tracebacks, and what systems and runtimes say of a failure at the end, are failures, also of a log without a row.
     """
+    from mldiag.readers._text.failures import Failures
     from mldiag.readers._text.series import Log
     from mldiag.readers._text.templates import Learner
     from mldiag.vocabulary import split_of
 
-    learner = Learner()
+    learner, failures = Learner(), Failures(file.path)
     take, finish = learner.read, None
     if file.size >= IN_BULK:
         from mldiag.readers._text.bulk import BulkLearner
 
-        bulk = BulkLearner(learner)
+        bulk = BulkLearner(learner, file.size)
         take, finish = bulk.read, bulk.finish
     trouble: ReadError | None = None
     cut = redrawn = False
+    above = b""
     holes: list[int] = []
     try:
         for block in _without_holes(file, holes):
+            failures.read(block)
             if not block.data.endswith((b"\n", b"\r")):
                 # Only the file's last block can end without a line end.
                 whole, _, last = block.data.rpartition(b"\n")
                 take(Block(whole, block.line, block.ends))
-                learner.read_last(Block(last, block.line + block.ends, 0))
+                states, drawn, last = last.rpartition(b"\r")
+                line = block.line + block.ends
+                if drawn:
+                    take(Block(states + drawn, line, 0))
+                learner.read_last(Block(last, line, 0), (above + block.data[: len(block.data) - len(last)])[-TAIL:])
                 # Of a line that is drawn again and again the next state is nothing that is missing.
-                cut = learner.cut and not (b"\r" in last or (redrawn and not whole))
+                cut = learner.cut and not (drawn or (redrawn and not whole))
             else:
                 take(block)
-            redrawn = block.data.endswith(b"\r")
+            above = block.data[-TAIL:]
+            redrawn = above.endswith(b"\r")
     except ReadError as error:
         trouble = error
     if finish is not None:
         finish()
     log = Log(learner, file.path, split_of(file.name.rsplit(".", 1)[0]))
+    failed = list(failures.finish(max((rows.template.at[-1] for rows in log.accepted), default=0)))
+    yield from failed
+    if failed and not log.accepted and trouble is None:
+        return
     yield from log.series()
     yield LogRows(Source(file.path), sum(len(rows.template.at) for rows in log.accepted), cut)
     yield from log.settings()

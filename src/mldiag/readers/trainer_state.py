@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from mldiag.artifacts import Artifact
+from mldiag.artifacts import Artifact, LogRows, Series, Source
 from mldiag.errors import ReadError
 from mldiag.files import HEAD, LONG, File
 from mldiag.patterns import lazily
 from mldiag.readers import reader
 from mldiag.readers._configs.settings import recorded
-from mldiag.readers._tables.columns import Table, shortened
+from mldiag.readers._tables.columns import Table, quoted, shortened
+from mldiag.readers._tables.key_lines import KeyLines
+from mldiag.readers._tables.layouts import Layouts
 
 if TYPE_CHECKING:
     from mldiag.readers._tables.trainer_history import History
@@ -25,6 +27,7 @@ _CHECKPOINT = lazily(r"(?:(.*)/)?checkpoint-(\d+)")
 _GLOBAL_STEP = lazily(rb'"global_step"\s*:\s*(\d+)')
 _RECORDED = ("max_steps", "num_train_epochs", "train_batch_size", "global_step", "logging_steps", "eval_steps",
              "save_steps", "num_input_tokens_seen", "total_flos", "best_metric", "best_global_step")  # fmt: skip
+_LAYOUTS = Layouts(_RECORDED)
 
 
 @reader("trainer_state.json", priority=40, post=True)
@@ -37,7 +40,10 @@ def trainer_state(file: File) -> Iterator[Artifact]:
     """
     if _superseded(file):
         return
-    history = _read_in_pieces(file) if file.size > LONG else None
+    if file.size <= LONG and (found := _of_known_layout(file)):
+        yield from found
+        return
+    history, cut = _read_in_pieces(file) if file.size > LONG else None, None
     if history is None:
         try:
             document = file.json
@@ -45,11 +51,13 @@ def trainer_state(file: File) -> Iterator[Artifact]:
             # Of a cut file what is whole can be read where it was written with an indent, as the Trainer does.
             history = _read_in_pieces(file)
             if history is None or not len(history.table):
-                raise
+                history, (document, _, cut) = None, file.json_so_far
     if history is not None:
         yield from _streamed(history, file)
     else:
         yield from _parsed(document, file)
+    if cut is not None:
+        raise cut
 
 
 def _read_in_pieces(file: File) -> History | None:
@@ -62,21 +70,44 @@ def _read_in_pieces(file: File) -> History | None:
 def _parsed(document: Any, file: File) -> Iterator[Artifact]:
     history = document.get("log_history") if isinstance(document, dict) else None
     if not isinstance(history, list):
+        _ = file.json  # says of a cut file that it is
         raise ReadError("no list `log_history`, which a trainer state has")
-    table = Table(file)
-    entries = [entry for entry in history if isinstance(entry, dict)]
-    table.add_all([entry for entry in entries if "train_runtime" not in entry])
-    closing = next((entry for entry in reversed(entries) if "train_runtime" in entry), {})
-    summary = {k: v for k, v in closing.items() if k not in ("step", "epoch")}
-    from mldiag.readers._tables.key_lines import KeyLines
-
-    for series in table.series():
-        lines = KeyLines(file.text, series)
-        yield replace(series, lines=lines if file.size <= HEAD else lines.found())
-    yield table.extent
-    yield from _records(document, summary, file)
+    entries = history if {*map(type, history)} <= {dict} else [entry for entry in history if isinstance(entry, dict)]
+    rows = [entry for entry in entries if "train_runtime" not in entry]
+    yield from _series(rows, file)
+    yield LogRows(Source(file.path), len(rows))
+    closing: dict[str, Any] = next((entry for entry in reversed(entries) if "train_runtime" in entry), {})
+    yield from _records(document, {k: v for k, v in closing.items() if k not in ("step", "epoch")}, file)
+    _LAYOUTS.learn(rows, closing)
     if bad := len(history) - len(entries):
         raise ReadError(f"{bad:,} of {len(history):,} entries of `log_history` are no objects", partial=True)
+
+
+def _series(rows: list[dict[str, Any]], file: File) -> Iterator[Series]:
+    table = Table(file)
+    table.add_all(rows)
+    for series in table.series():
+        lines = KeyLines(file.text, series.raw_name, len(series), series.source.line)
+        yield replace(series, lines=lines if file.size <= HEAD else lines.found())
+
+
+def _of_known_layout(file: File) -> list[Artifact]:
+    """What a state holds whose history has the keys of one before; empty where it has to be looked at."""
+    try:
+        state = _LAYOUTS.read(file.data, file.text)
+    except ReadError:
+        return []
+    if state is None:
+        return []
+    found: list[Artifact] = []
+    places = file.find_each([(quantity.key, quoted(quantity.key)) for quantity in state.quantities])
+    for (key, values, steps, epochs), place in zip(state.quantities, places, strict=True):
+        lines = KeyLines(file.text, key, len(values), place.line)
+        known = lines if file.size <= HEAD else lines.found()
+        found.append(Series("", key, values, shortened(place), steps, epochs, lines=known))
+    found.append(LogRows(Source(file.path), state.rows))
+    found += _records(state.beside, state.closing, file, but=state.span)
+    return found
 
 
 def _streamed(history: History, file: File) -> Iterator[Artifact]:
@@ -97,18 +128,28 @@ def _streamed(history: History, file: File) -> Iterator[Artifact]:
 
 
 def _records(
-    document: Mapping[str, Any], summary: Mapping[str, Any], file: File, places: Mapping[str, int] = {}
+    document: Mapping[str, Any],
+    summary: Mapping[str, Any],
+    file: File,
+    places: Mapping[str, int] = {},
+    but: tuple[int, int] = (0, 0),
 ) -> Iterator[Artifact]:
     kept = {k: document[k] for k in _RECORDED if document.get(k) is not None}
     epochs = kept.get("num_train_epochs")
     if isinstance(epochs, int | float) and epochs >= PLACEHOLDER_EPOCHS:
         del kept["num_train_epochs"]
-    for key, value in sorted({**kept, **summary}.items(), key=lambda item: -places.get(item[0], 0)):
+    kept |= summary
+    if not places:
+        yield from recorded(kept, file, but=but)
+        return
+    for key, value in sorted(kept.items(), key=lambda item: -places.get(item[0], 0)):
         yield from recorded({key: value}, file, line=places.get(key))
 
 
 def _superseded(file: File) -> bool:
     """Whether another state of the same run is further: that of a later checkpoint, or the one above them."""
+    if file.beside is not None and sum(path.endswith(file.name) for path in file.beside) == 1:
+        return False
     folder = file.path.rpartition("/")[0]
     checkpoint = _CHECKPOINT.fullmatch(folder)
     run = (checkpoint[1] or "") if checkpoint else folder

@@ -20,9 +20,10 @@ def wandb_metadata(file: File) -> Iterator[Artifact]:
     """`wandb-metadata.json` of Weights & Biases: the arguments the program was called with, each a record.
 
     `--lr 0.1`, `--lr=0.1` and Hydra's `optim.lr=0.1` give settings; a flag without a value is true. Beside them the
-    program, the graphics card and how many the machine has are kept.
+    program, the graphics card and how many the machine has are kept. Of a cut file the arguments before the cut are
+    read.
     """
-    document = file.json
+    document, _, cut = file.json_so_far
     if not isinstance(document, dict):
         raise ReadError(f"expected an object, found {type(document).__name__}")
     yield from recorded({k: document[k] for k in _KEPT if isinstance(document.get(k), str | int)}, file)
@@ -32,6 +33,8 @@ def wandb_metadata(file: File) -> Iterator[Artifact]:
             if not is_secret(name, value):
                 place = shortened(file.find(f'"{word}"', key=name))
                 yield SettingValue(name, value, Role.LOG, place, record=True)
+    if cut is not None:
+        raise cut
 
 
 def _arguments(words: Sequence[str]) -> Iterator[tuple[str, str, Value]]:

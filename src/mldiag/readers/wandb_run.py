@@ -22,7 +22,8 @@ def wandb_run(file: File) -> Iterator[Artifact]:
     The x axis that `wandb.define_metric` declares, else a step that the trainer logs (`trainer/global_step`), goes
     before W&B's `_step`, which counts calls of `wandb.log`; wall times are `_timestamp`, seconds since 1970. The
     configuration as the run last had it is a record, and so is `exit_code`, absent where the run was killed. Without
-    history, the numbers of the summary are series of one point. System statistics and console output are passed over.
+    history, the numbers of the summary are series of one point. System statistics are passed over, and so is console
+    output, but for the failures that it tells.
 
     Every checksum is checked: behind a damaged place reading goes on with the next valid record, and what was lost is
     counted. A last record that is cut is left out in silence.
@@ -30,6 +31,7 @@ def wandb_run(file: File) -> Iterator[Artifact]:
     from mldiag.readers._protobuf import Malformed
     from mldiag.readers._stores import wandb_records as wandb
     from mldiag.readers._stores.leveldb_log import Log
+    from mldiag.readers._stores.wandb_console import Console
 
     if file.size <= len(MAGIC):
         raise ReadError("the file ends within its header" if file.size else "the file is empty")
@@ -37,6 +39,7 @@ def wandb_run(file: File) -> Iterator[Artifact]:
     config: dict[str, object] = {}
     summary: dict[str, object] = {}
     exit_code: int | None = None
+    printed = Console(file.path)
     records = malformed = 0
     with file.open() as stream:
         log = Log(stream, len(MAGIC) + 1)
@@ -46,6 +49,9 @@ def wandb_run(file: File) -> Iterator[Artifact]:
                 kind, body = wandb.record(data)
                 if kind == wandb.HISTORY:
                     history.add(body)
+                    printed.pass_row()
+                elif kind in (wandb.OUTPUT, wandb.OUTPUT_RAW):
+                    printed.add(kind, body)
                 elif kind == wandb.METRIC:
                     history.declare(body)
                 elif kind == wandb.SUMMARY and not len(history):
@@ -64,6 +70,7 @@ def wandb_run(file: File) -> Iterator[Artifact]:
     yield history.extent
     for path, value in flattened(config):
         yield _record(file, ".".join(path), value)
+    yield from printed.finish()
     if exit_code is not None:
         yield _record(file, "exit_code", exit_code)
     if not records:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from mldiag.artifacts import Artifact, Role, Scalar, SettingValue, Source
@@ -17,14 +18,15 @@ from mldiag.readers._configs.settings import MAX_DEPTH, MAX_LIST, TABLE_SIZE, is
 if TYPE_CHECKING:
     import yaml
 
-    from mldiag.readers._configs.plain_yaml import Entry
-
 SIZE_LIMIT = 4 * 2**20
 """Larger documents are data (annotations, manifests), not configurations."""
 NESTING_LIMIT = 200
 """Deeper nesting is refused before it is composed: libyaml's composer recurses on the C stack and would crash."""
 VALUES_LIMIT = 20_000
 """More values than this come from aliases that repeat each other (a "billion laughs"), not from a person."""
+
+LONGEST_KEPT = 1_000
+"""Characters of a part of a document that is kept for the next run, which mostly has the same."""
 
 # Keys that are more than a name: of W&B, Hydra and Composer, and of the dump that detectron2 makes.
 _SPECIAL = frozenset({"value", "_wandb", "defaults", "max_duration", "CUDNN_BENCHMARK"})
@@ -87,25 +89,43 @@ def yaml_config(file: File) -> Iterator[Artifact]:
             yield from walk.mapping(document, ())
 
 
-def _plain(file: File) -> Iterator[SettingValue] | None:
+def _plain(file: File) -> list[SettingValue] | None:
+    """The settings of a plain document, which is ASCII: its characters are its bytes."""
+    from mldiag.readers._configs.plain_yaml import parts
+
+    found: list[SettingValue] = []
+    record, path = is_record(file), file.path
+    keys = set()
+    for key, text, number, begin in parts(file.text) or ():
+        read = _settings if len(text) <= LONGEST_KEPT else _settings.__wrapped__
+        settings = read(text, number, begin, path, record=record)
+        if settings is None or key in keys:
+            return None
+        keys.add(key)
+        found += settings
+    return found or None
+
+
+@lru_cache(512)
+def _settings(text: str, number: int, begin: int, path: str, *, record: bool) -> tuple[SettingValue, ...] | None:
+    """The settings of a part of a document, which begins at a line and a character; kept, since runs have the same."""
     from mldiag.readers._configs.plain_yaml import entries
 
-    found = entries(file.text, special=_SPECIAL, deepest=MAX_DEPTH, longest=MAX_LIST, largest=TABLE_SIZE)
-    return None if found is None else _settings(found, file)
-
-
-def _settings(found: list[Entry], file: File) -> Iterator[SettingValue]:
-    """The settings of a plain document, which is ASCII: its characters are its bytes."""
-    text, record, path = file.text, is_record(file), file.path
+    found = entries(text, special=_SPECIAL, deepest=MAX_DEPTH, longest=MAX_LIST, largest=TABLE_SIZE)
+    if found is None:
+        return None
+    settings = []
     for entry in found:
         if isinstance(entry.value, tuple) or not is_secret(entry.path[-1], entry.value):
-            name, start, end = ".".join(entry.path), entry.start, entry.end
+            name, line = ".".join(entry.path), number + entry.number - 1
+            start, end = begin + entry.start, begin + entry.end
             if start == end:
-                place = Source(path, entry.number, key=name, excerpt=entry.line)
+                place = Source(path, line, key=name, excerpt=entry.line)
             else:
-                column = start - entry.begin + 1
-                place = Source(path, entry.number, column, name, start, end, text[start:end], entry.line)
-            yield SettingValue(name, entry.value, Role.FILE, place, record=record)
+                column = entry.start - entry.begin + 1
+                place = Source(path, line, column, name, start, end, text[entry.start : entry.end], entry.line)
+            settings.append(SettingValue(name, entry.value, Role.FILE, place, record=record))
+    return tuple(settings)
 
 
 def _may_be_deep(text: str) -> bool:

@@ -38,7 +38,7 @@ def style(file: File) -> str | None:
         return None
     if _NAMESPACE.fullmatch(text):
         return "namespace"
-    if text.startswith("{") and text.endswith("}"):
+    if text.startswith("{") and (text.endswith("}") or text[1:].lstrip().startswith('"')):
         return "json"
     said = [t for t in text.splitlines() if t.strip() and not t.lstrip().startswith("#") and not _RULER.fullmatch(t)]
     if not said:
@@ -128,13 +128,15 @@ def _pairs(file: File) -> Iterator[SettingValue]:
 def _json(file: File) -> Iterator[SettingValue]:
     from mldiag.readers._places import places
 
-    document = file.json
-    spans = places(file.text)
+    document, closed, cut = file.json_so_far
+    spans = places(closed or file.text)
     for path, value in flattened(document):
         name = ".".join(path)
         span = spans.get(path)
         place = file.source(*span, key=name) if span else file.at(key=name)
         yield SettingValue(name, value, Role.FILE, shortened(place), record=True)
+    if cut is not None:
+        raise cut
 
 
 def _namespace(file: File) -> Iterator[SettingValue]:

@@ -34,6 +34,7 @@ _LINE = lazily(
 )
 _ITEMS = lazily(rf"({_QUOTED})|({_NUMBER})|({_TEXT})", re.ASCII)
 _OTHER = lazily(r"[^ -~\n]")
+_OUTERMOST = lazily(r"\n(?=[^ #\n])")
 
 # YAML 1.1, as PyYAML resolves it: these spellings and no others. `y` and `n` are texts.
 _WORDS: dict[str, bool | None] = {
@@ -59,6 +60,34 @@ class Entry(Struct, frozen=True):
     number: int
     begin: int
     line: str
+
+
+class Part(NamedTuple):
+    """A key of the outermost mapping with all that is below it; the text begins at `begin`, in line `number`."""
+
+    key: str
+    text: str
+    number: int
+    begin: int
+
+
+def parts(text: str) -> list[Part] | None:
+    """A document by its outermost keys, each a document by itself; None where another parser must look at it."""
+    if len(text) > SIZE_LIMIT or _OTHER.search(text):
+        return None
+    found: list[Part] = []
+    number = begin = 0
+    lead = ""
+    for part in _OUTERMOST.split(text):
+        if not found and not lead and part[:1] in ("", "#", " ", "\n"):
+            lead = f"{part}\n"  # comments above the first key
+            continue
+        own = lead + part
+        found.append(Part(part.partition(":")[0], own, number + 1, begin))
+        number += own.count("\n") + 1
+        begin += len(own) + 1
+        lead = ""
+    return found or None
 
 
 def entries(text: str, *, special: frozenset[str], deepest: int, longest: int, largest: int) -> list[Entry] | None:

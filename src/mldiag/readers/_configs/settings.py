@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from mldiag.artifacts import Role, Scalar, SettingValue
+from mldiag.artifacts import Role, Scalar, SettingValue, Source
 from mldiag.files import File
 from mldiag.patterns import lazily
 from mldiag.readers._tables.columns import shortened
@@ -63,11 +63,20 @@ def is_table(mapping: Mapping[object, object]) -> bool:
     return len(mapping) > TABLE_SIZE and len({type(v) for v in mapping.values()}) == 1
 
 
-def recorded(mapping: Mapping[str, object], file: File, *, line: int | None = None) -> Iterator[SettingValue]:
-    """Scalars that a log holds beside its series: what the run says it used."""
-    for path, value in flattened(mapping):
-        name = ".".join(path)
-        place = file.at(line, key=name) if line else file.find(f'"{path[-1]}"', key=name)
+def recorded(
+    mapping: Mapping[str, object], file: File, *, line: int | None = None, but: tuple[int, int] = (0, 0)
+) -> Iterator[SettingValue]:
+    """Scalars that a log holds beside its series: what the run says it used.
+
+    Args:
+        line: where all of them stand, if that is known; `but`: characters of the file among which none of them stands.
+    """
+    found = [(".".join(path), path[-1], value) for path, value in flattened(mapping)]
+    if line:
+        places: Iterator[Source] = (file.at(line, key=name) for name, _, _ in found)
+    else:
+        places = file.find_each([(name, f'"{last}"') for name, last, _ in found], but=but)
+    for (name, _, value), place in zip(found, places, strict=True):
         yield SettingValue(name, value, Role.LOG, shortened(place), record=True)
 
 

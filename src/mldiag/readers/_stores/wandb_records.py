@@ -21,8 +21,8 @@ from mldiag.readers._protobuf import LEN, Malformed, double, fields, signed, var
 from mldiag.readers._tables.columns import Table, flat, number
 from mldiag.vocabulary import normalized
 
-HISTORY, SUMMARY, CONFIG, METRIC, RUN, EXIT = 2, 3, 5, 12, 17, 18
-_READ = frozenset({HISTORY, SUMMARY, CONFIG, METRIC, RUN, EXIT})
+HISTORY, SUMMARY, OUTPUT, CONFIG, METRIC, OUTPUT_RAW, RUN, EXIT = 2, 3, 4, 5, 12, 13, 17, 18
+_READ = frozenset({HISTORY, SUMMARY, OUTPUT, CONFIG, METRIC, OUTPUT_RAW, RUN, EXIT})
 _RUN_CONFIG, _UPDATE, _REMOVE, _EXIT_CODE = 4, 1, 2, 1
 _STEP = 2
 _NAME, _GLOB_NAME, _STEP_METRIC = 1, 2, 4

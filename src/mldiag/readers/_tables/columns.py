@@ -148,6 +148,14 @@ def _roles(keys: tuple[str, ...]) -> tuple[list[str], list[str], list[str]]:
     return counters, metrics, [k for k in keys if k not in metrics and not axis(k)]
 
 
+@lru_cache(4096)
+def kind_of(key: str) -> str:
+    """What a column of this name is: `step`, `epoch`, `time`, `split`, `planned`, `left out` or `metric`."""
+    plain = normalized(key)
+    known = (("split", _SPLIT_COLUMNS), ("left out", _NOT_LOGGED), ("planned", _PLANNED))
+    return axis(key) or next((kind for kind, names in known if plain in names), "metric")
+
+
 class _Column(Struct):
     """Cells of one key; `texts` counts those that are no number.
 
@@ -330,13 +338,11 @@ class Table:
         self._count += count
 
     def kind(self, key: str) -> str:
-        """What a column of this name is: `step`, `epoch`, `time`, `split`, `planned`, `left out` or `metric`."""
+        """`kind_of` a column that is told by its name."""
         return self._kinds.get(key) or self._classify(key)
 
     def _classify(self, key: str) -> str:
-        plain = normalized(key)
-        known = (("split", _SPLIT_COLUMNS), ("left out", _NOT_LOGGED), ("planned", _PLANNED))
-        kind = self._kinds[key] = axis(key) or next((k for k, names in known if plain in names), "metric")
+        kind = self._kinds[key] = kind_of(key)
         if kind == "split":
             self._splits.append(key)
         return kind
@@ -443,8 +449,12 @@ class Table:
 
     def _place(self, name: str, line: int | None) -> Source:
         key = name if name in self._kinds else name.split("/", 1)[-1]
-        found = self._file.at(line, key=key) if line else self._file.find(f'"{key.rsplit("/", 1)[-1]}"', key=key)
-        return shortened(found)
+        return shortened(self._file.at(line, key=key) if line else self._file.find(quoted(key), key=key))
+
+
+def quoted(key: str) -> str:
+    """The last part of a key as it stands in JSON."""
+    return f'"{key.rsplit("/", 1)[-1]}"'
 
 
 def shortened(source: Source) -> Source:

@@ -5,6 +5,11 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from mldiag.patterns import lazily
+from mldiag.readers._cut_numbers import COMPARED, TAIL, seems_cut
+
+_LAST_CELL = lazily(rb"[^\t;|, ]+$")
+
 
 def cells(lines: Sequence[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """Rows with the number of lines read so far; a blank as the delimiter separates any run of white space."""
@@ -26,6 +31,24 @@ def text_lines(data: bytes) -> tuple[list[str], bool]:
     if lines[-1]:
         return lines, True
     return lines[:-1], False
+
+
+def with_mark_of_cut(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """Blocks of a table; a number at the end of a last line without its end gets a `?` behind it where it seems cut."""
+    before = b""
+    for data in blocks:
+        if data.endswith((b"\n", b"\r")):
+            before = data[-TAIL:]
+            yield data
+            continue
+        lines = (before + data)[-TAIL:].replace(b"\r", b"\n").split(b"\n")
+        last, *above = (_last_cell(line) for line in reversed(lines[-COMPARED:]) if line)
+        yield data + b"?" if seems_cut(last, above) else data
+
+
+def _last_cell(line: bytes) -> str:
+    cell = _LAST_CELL.search(line)
+    return cell[0].decode(errors="replace") if cell else ""
 
 
 class Rows:

@@ -63,7 +63,7 @@ def is_table_of_examples(file: File) -> bool:
         records = list(islice(records_of(_lines_of_head(file)), SAMPLED))
         return len(records) >= FEWEST_ROWS and are_examples(sampled(records), _stem(file))
     try:
-        return any(True for _ in in_document(file.json, _stem(file)))
+        return any(True for _ in in_document(file.json_so_far.document, _stem(file)))
     except ReadError:
         return False
 
@@ -319,7 +319,8 @@ def _from_lines(file: File) -> Iterator[ScoreTable]:
 
 def _from_document(file: File) -> Iterator[ScoreTable]:
     collected = _Collected()
-    for split, columns in in_document(file.json, _stem(file)):
+    document, _, cut = file.json_so_far
+    for split, columns in in_document(document, _stem(file)):
         count = len(next(iter(columns.values())))
         if split is not None:
             builder = _Builder()
@@ -329,4 +330,6 @@ def _from_document(file: File) -> Iterator[ScoreTable]:
             collected.add(columns, count)
             yield from collected.tables(file)
             _report(collected.left, (), count, "")
-            return
+            break
+    if cut is not None:
+        raise cut

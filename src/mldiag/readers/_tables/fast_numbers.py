@@ -181,11 +181,11 @@ def _digits(view: Words, ends: Ints, lengths: Ints, width: int) -> tuple[Words, 
             seen = seen | has
             fractions = fractions + own
         _carry(parts, index, parts[index] & below)
-    total = _eight_digits(parts[-1])
+    total = eight_digits(parts[-1])
     if width > 1:
-        total += _eight_digits(parts[-2]) * _1E8
+        total += eight_digits(parts[-2]) * _1E8
     if width > 2:
-        left = _eight_digits(parts[-3])
+        left = eight_digits(parts[-3])
         bad |= (left >= _U(1000)).view(np.uint8)
         total += left * _1E16
     return total, seen, fractions, bad
@@ -198,7 +198,7 @@ def _carry(parts: list[Words], index: int, low: Words) -> None:
         parts[index + 1] += low >> _U(56)
 
 
-def _eight_digits(part: Words) -> Words:
+def eight_digits(part: Words) -> Words:
     """The number whose digits are the bytes, the first lowest."""
     pairs = part * _U(10)
     pairs += part >> _EIGHT
@@ -232,7 +232,7 @@ def _exponents(view: Words, starts: Ints, ends: Ints) -> tuple[Ints, Ints, Mask]
     cut = np.where(number_of > 1, (_U(9) - number_of) << _U(3), _U(0))
     digits = (tail >> cut) << cut
     right = ((letter | _LOWER) == (_E | _LOWER)) & (number_of > 1) & ((((digits + _TENS) | digits) & _TOPS) == 0)
-    size = _eight_digits(digits * right).view(np.int64)
+    size = eight_digits(digits * right).view(np.int64)
     exponents = np.where(has & right, np.where(sign == _MINUS, -size, size), 0)
     return ends - length.view(np.int64), exponents, sound & (right | ~has)
 

@@ -6,22 +6,22 @@ from array import array
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 
-from mldiag.artifacts import Series
-
 
 class KeyLines(Sequence[int]):
-    """The line of each value of a series of a trainer's state.
+    """The lines of the `count` values of a key in a trainer's state; the first stands in `line`.
 
-    They are known where the key stands in the history as often as the series has values; else the series' own line
+    They are known where the key stands in the history as often as the series has values; else that line
     stands for each.
     """
 
-    def __init__(self, text: str, series: Series) -> None:
+    def __init__(self, text: str, key: str, count: int, line: int | None) -> None:
         self._text = text
-        self._series = series
+        self._key = key
+        self._count = count
+        self._line = line
 
     def __len__(self) -> int:
-        return len(self._series)
+        return self._count
 
     def __getitem__(self, index: int) -> int:  # type: ignore[override]
         return self._lines[index]
@@ -32,9 +32,9 @@ class KeyLines(Sequence[int]):
     def found(self) -> array[int] | None:
         """The lines; None where they are not known."""
         text = self._text
-        needle = f'"{self._series.raw_name}":'
+        needle = f'"{self._key}":'
         start = text.find('"log_history"')
-        if start < 0 or text.count(needle, start) != len(self._series):
+        if start < 0 or text.count(needle, start) != self._count:
             return None
         lines = array("q")
         known, line, at = 0, 1, text.find(needle, start)
@@ -48,6 +48,5 @@ class KeyLines(Sequence[int]):
     def _lines(self) -> Sequence[int]:
         found = self.found()
         if found is None:
-            line = self._series.source.line
-            found = array("q", [line or 0]) * len(self)
+            found = array("q", [self._line or 0]) * self._count
         return found

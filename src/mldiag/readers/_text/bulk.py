@@ -6,10 +6,11 @@ from array import array
 from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
+from mmap import mmap
 from typing import TYPE_CHECKING
 
 import numpy as np
-from msgspec import Struct, field
+from msgspec import Struct
 
 from mldiag.files import Block
 from mldiag.patterns import lazily
@@ -17,6 +18,7 @@ from mldiag.readers._text.arrays import as_array
 from mldiag.readers._text.dates import fields
 from mldiag.readers._text.layouts import Layout, Layouts
 from mldiag.readers._text.lines import COLOURS, DRAWN, LONG, STATES, is_drawn, splitter
+from mldiag.readers._text.messages import TIMES
 from mldiag.readers._text.scanner import NOTHING, Lines, Scanner
 from mldiag.readers._text.silent import Silent
 from mldiag.readers._text.templates import Learner, Template
@@ -36,35 +38,77 @@ LARGE = 8 * 2**20
 PORTION = 256
 """Lines that are learnt from before it is asked whether those that are left in a block have templates."""
 
+MORE = 1.1
+"""Rows to expect for each that the text so far lets expect, so that a buffer rarely has to grow once more."""
+MOST_ROOM = 256
+"""Rows that there is room for, for each that was found: the end of a log may have none."""
+
 _JOINTS = frozenset(":-.,_")
 _BLANK = lazily(rb"(?:^|\r)[\s\x1c-\x1f]*\r")
 _WORD = lazily(r"[^\W\d_]")
+
+
+class _Buffers:
+    """Columns that grow block by block, one buffer for each: the parts of many, freed one by one, would leave holes.
+
+    Attributes:
+        count: rows so far.
+    """
+
+    def __init__(self, width: int) -> None:
+        self.count = 0
+        self._buffers: list[Floats] = [NOTHING] * width
+
+    def add(self, columns: Sequence[Places], expected: float) -> None:
+        """Adds rows, of which there may be so many in the end."""
+        begin, self.count = self.count, self.count + len(columns[0])
+        for index, values in enumerate(columns):
+            if self.count > len(self._buffers[index]):
+                # What is not written to takes no memory, and all of it is given back to the system.
+                room = max(2 * self.count, min(MOST_ROOM * self.count, int(expected)))
+                grown = np.frombuffer(mmap(-1, 8 * room))
+                grown[:begin] = self._buffers[index][:begin]
+                self._buffers[index] = grown
+            self._buffers[index][begin : self.count] = values
+
+    def pop(self, index: int) -> Floats:
+        """Takes a column out."""
+        values = self._buffers[index][: self.count]
+        self._buffers[index] = NOTHING
+        return values
 
 
 class _Scanned(Struct):
     """A template and its scanner.
 
     Attributes:
-        clock: the column that holds the times of the rows, if there are any.
+        used: the numbers of the line whose values are kept, with that which holds the times, the `clock`, if any.
+        found: the places of its rows, and the columns of what is used.
+        begun: bytes of the log before its first row, about.
         taken: lines of the last block.
-        found: of each block the places of its rows and their columns.
     """
 
     template: Template
     layouts: Layouts
     clock: int | None
+    used: tuple[int, ...]
+    found: _Buffers
+    begun: float = 0
     taken: int = 0
-    found: list[tuple[Places, list[Floats]]] = field(default_factory=list)
 
 
 class BulkLearner:
     """Reads blocks into a learner; what it learns is what `Learner.read` would learn from them.
 
     The rows that are read in numpy come to their templates at the end, with `finish`.
+
+    Args:
+        size: bytes of the log, as far as they are known.
     """
 
-    def __init__(self, learner: Learner) -> None:
+    def __init__(self, learner: Learner, size: int = 0) -> None:
         self._learner = learner
+        self._size, self._before, self._seen = size, 0, 0
         self._scanned: list[_Scanned] = []
         self._tried: set[int] = set()
         self._silent = Silent(learner)
@@ -74,6 +118,7 @@ class BulkLearner:
 
     def read(self, block: Block) -> None:
         """Takes the lines of a block."""
+        self._before, self._seen = self._seen, self._seen + len(block.data)
         if self._learner.has_decimal_comma(block.data):
             self._learner.read(block)
             return
@@ -91,9 +136,8 @@ class BulkLearner:
     def finish(self) -> None:
         """Gives the templates their rows."""
         for scanned in self._scanned:
-            if scanned.found:
+            if scanned.found.count:
                 _append(scanned)
-                scanned.found.clear()
 
     def _prepare(self, counts: Sequence[int], lines: Lines, places: Places, least: float) -> None:
         """Makes scanners for templates that more than so many lines, not counted before, of a block belong to."""
@@ -111,7 +155,8 @@ class BulkLearner:
             if scanner := scanner_of(template, line):
                 parts = {index: date.part for index, date in scanner.dates.items()}
                 layouts = Layouts(scanner, partial(self._layout_of, template, parts))
-                self._scanned.append(_Scanned(template, layouts, scanner.clock))
+                used = tuple(sorted({*template.needed, *([] if scanner.clock is None else [scanner.clock])}))
+                self._scanned.append(_Scanned(template, layouts, scanner.clock, used, _Buffers(1 + len(used))))
 
     def _layout_of(self, template: Template, parts_of_dates: dict[int, str], line: bytes) -> Layout | None:
         """The layout of a line that the learner would take for one of a template with its dates in some places."""
@@ -144,13 +189,21 @@ class BulkLearner:
             if len(left):
                 left = self._silent.without(lines, self._rest(lines, places, left, self._scanned[scanners:]))
 
+    def _expected(self, own: _Scanned) -> float:
+        """Rows that a template will have if the rest of the log is like what was seen since its first row."""
+        count = own.found.count + own.taken
+        return count + MORE * count * (self._size - self._seen) / (self._seen - own.begun)
+
     def _rest(self, lines: Lines, places: Places, left: Ints, scanned: Sequence[_Scanned]) -> Ints:
         """Takes the rows of templates from some lines; returns the others."""
         for own in scanned:
             rows = own.layouts.scan(lines, left)
             own.taken = len(rows.lines)
             if own.taken:
-                own.found.append((places[rows.lines], rows.columns))
+                columns = (places[rows.lines], *(rows.columns[index] for index in own.used))
+                if not own.found.count:
+                    own.begun = self._before + (self._seen - self._before) * rows.lines[0] / len(lines)
+                own.found.add(columns, self._expected(own))
                 others = np.ones(len(lines), bool)
                 others[rows.lines] = False
                 left = left[others[left]]
@@ -165,6 +218,8 @@ def _states(block: Block) -> Lines | None:
     data = block.data
     if block.ends or not data.endswith(b"\r") or not data.isascii() or any(mark in data for mark in DRAWN):
         return None
+    if b"<" in data and TIMES.search(data):
+        return None  # a message behind a bar is one more state
     lines = Lines(data.replace(b"\r", b"\n"))
     # States without text do not count.
     blank = (lines.buffer.take(lines.starts) <= ord(" ")).any() and _BLANK.search(data)
@@ -226,27 +281,25 @@ def _with_colours(line: str, parts: Sequence[str]) -> list[str] | None:
 def _append(scanned: _Scanned) -> None:
     """Adds the rows that were found to a template."""
     template, found = scanned.template, scanned.found
-    at = np.concatenate([np.asarray(template.at), *(places for places, _ in found)])
+    at = np.concatenate([np.asarray(template.at), found.pop(0)])
     # Those that the learner has read stand before all others.
     order = np.argsort(at, kind="stable") if (at[1:] < at[:-1]).any() else None
     own = {index: template.column(index) for index in template.needed}
-    for index, read in own.items():
-        template.columns[index] = _merged(read, index, found, order)
-    if scanned.clock is not None:
-        template.times = _merged(template.times, scanned.clock, found, order)
+    times = template.times
+    for number, index in enumerate(scanned.used, 1):
+        values = found.pop(number)
+        if index == scanned.clock:
+            template.times = _merged(times, values, order)
+        if index in own:
+            template.columns[index] = _merged(own[index], values, order)
     template.at = as_array(at if order is None else at[order])
     template.values = array("d")
 
 
-def _merged(
-    own: array[float], column: int, found: Sequence[tuple[Places, list[Floats]]], order: Ints | None
-) -> array[float]:
-    parts = [np.asarray(own), *(columns[column] for _, columns in found)]
-    for _, columns in found:
-        columns[column] = NOTHING  # of a long log the next column has its place
-    merged = array("d", [0.0]) * sum(map(len, parts))
+def _merged(own: array[float], found: Floats, order: Ints | None) -> array[float]:
+    merged = array("d", [0.0]) * (len(own) + len(found))
     target = np.frombuffer(merged)
-    np.concatenate(parts, out=target)
+    target[: len(own)], target[len(own) :] = own, found
     if order is not None:
         target[:] = target[order]
     return merged

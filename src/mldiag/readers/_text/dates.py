@@ -15,7 +15,7 @@ import numpy as np
 from msgspec import Struct
 
 from mldiag.patterns import lazily
-from mldiag.readers._tables.fast_numbers import _eight_digits, words
+from mldiag.readers._tables.fast_numbers import eight_digits, words
 from mldiag.readers._text.lines import day_of, is_date
 
 if TYPE_CHECKING:
@@ -31,9 +31,9 @@ _DIGITS = lazily(r"\d")
 _DATED = lazily(r"\d{4}-\d\d-\d\d[T_ ](\d\d:\d\d:\d\d(?:[.,]\d{1,8})?)")
 _TIME = lazily(r"\d{1,2}:\d\d:\d\d(?:[.,]\d{1,7})?")
 _HOURS = lazily(r"\d{1,3}(:\d\d(?::\d\d)?(?:[.,]\d+)?)")
-_DATE_CHARACTERS = 10
+DATE_CHARACTERS = 10
 """Characters of a date in front of a time of day, `2020-03-09`."""
-_TIME_CHARACTERS = 8
+TIME_CHARACTERS = 8
 _TIME_WORD = _U(int.from_bytes(b"00:00:00", "little"))
 
 
@@ -96,17 +96,25 @@ class Field(Struct, frozen=True):
 
     def seconds(self, buffer: Bytes, at: Ints, ends: Ints, base: Floats | None) -> tuple[Floats, Mask | None]:
         """Seconds of each, and which can be said (None: all). `base`: those of the day, for a `time`."""
-        view = words(buffer)
         if self.part == "day":
-            return _days(buffer, view, at, ends)
+            return days(buffer, at, ends)
+        view = words(buffer)
         good: Mask | None = None
         stops = ends - self.decimals - bool(self.decimals)
         if self.date:
-            base, good = _days(buffer, view, at, at + _DATE_CHARACTERS)
-        short = _U(8) * np.maximum(at + self.date + _TIME_CHARACTERS - stops, 0).astype(_U)
-        time = view[stops - _TIME_CHARACTERS] ^ _TIME_WORD
+            base, good = days(buffer, at, at + DATE_CHARACTERS)
+        short = _U(8) * np.maximum(at + self.date + TIME_CHARACTERS - stops, 0).astype(_U)
+        time = view[stops - TIME_CHARACTERS] ^ _TIME_WORD
         time >>= short
         time <<= short
+        fraction: Words | None = None
+        if self.decimals:
+            outside = _U(8 * (8 - self.decimals))
+            fraction = ((view[ends - 8] ^ _ZEROS) >> outside) << outside
+        return self.joined(time, fraction, base), good
+
+    def joined(self, time: Words, fraction: Words | None, base: Floats | None) -> Floats:
+        """Seconds of times of day; `time` and `fraction` are words of eight digits with zero for what is no digit."""
         pairs = time * _U(10)
         pairs += time >> _U(8)
         minutes = (pairs & _BYTE) * _U(60) + ((pairs >> _U(24)) & _BYTE)
@@ -114,36 +122,34 @@ class Field(Struct, frozen=True):
         if base is not None:
             begun += base
         rest = (pairs >> _U(48)) & _BYTE
-        if not self.decimals:
-            return begun + rest, good
-        outside = _U(8 * (8 - self.decimals))
-        fraction = ((view[ends - 8] ^ _ZEROS) >> outside) << outside
-        rest = rest * _U(10**self.decimals) + _eight_digits(fraction)
+        if fraction is None:
+            return begun + rest
+        rest = rest * _U(10**self.decimals) + eight_digits(fraction)
         # One division of two whole numbers is rounded once, as `float` rounds the decimal.
-        return begun + rest.astype(np.float64) / 10.0**self.decimals, good
+        return begun + rest.astype(np.float64) / 10.0**self.decimals
 
 
 def _word(text: bytes) -> np.uint64:
     return _U(int.from_bytes(text, "little"))
 
 
-def _days(buffer: Bytes, view: Words, at: Ints, ends: Ints) -> tuple[Floats, Mask | None]:
-    """Seconds of the days that are written at some places; they are asked for once for each run of the same text."""
+def days(buffer: Bytes, at: Ints, ends: Ints, *, same: bool = False) -> tuple[Floats, Mask | None]:
+    """Seconds of the days that are written at some places, and which can be said; `same`: all have the same text."""
     if not len(at):
         return np.empty(0), None
     width = int(ends[0] - at[0])
     changes = np.zeros(len(at) - 1, bool)
-    for offset in {0, max(width - 8, 0)}:
-        found = view[at + offset]
+    for offset in () if same else {0, max(width - 8, 0)}:
+        found = words(buffer)[at + offset]
         if width < 8:
             found &= _U(2 ** (8 * width) - 1)
         changes |= found[1:] != found[:-1]
     first = np.r_[0, np.flatnonzero(changes) + 1]
     texts = (buffer[begin : begin + width].tobytes().decode("ascii") for begin in at[first].tolist())
-    days = [day_of(text) for text in texts]
+    known = [day_of(text) for text in texts]
     counts = np.diff(np.r_[first, len(at)])
-    values = np.repeat([0.0 if d is None else d for d in days], counts)
-    return values, None if None not in days else np.repeat([d is not None for d in days], counts)
+    values = np.repeat([0.0 if d is None else d for d in known], counts)
+    return values, None if None not in known else np.repeat([d is not None for d in known], counts)
 
 
 def fields(tokens: Sequence[str], behind: Sequence[str], clock: int | None) -> dict[int, Field] | None:
@@ -182,5 +188,5 @@ def fields(tokens: Sequence[str], behind: Sequence[str], clock: int | None) -> d
 
 def _timed(shapes: Sequence[Shape], part: str, token: str, date: int = 0) -> Field:
     decimals = len(token) - 1 - max(token.rfind("."), token.rfind(",")) if re.search("[.,]", token) else 0
-    longest = date + _TIME_CHARACTERS + decimals + bool(decimals)
+    longest = date + TIME_CHARACTERS + decimals + bool(decimals)
     return Field(tuple(s for s in shapes if s.length <= longest), part, date, decimals)

@@ -57,8 +57,7 @@ _RETOLD = lazily(
     re.IGNORECASE,
 )
 _LEFT_OUT = frozenset({
-    "eta", "remaining", "percentage", "eta_seconds", "mem", "max_mem", "memory", "id", "rank", "gpu", "pid",
-    "v_num",
+    "eta", "remaining", "percentage", "eta_seconds", "id", "rank", "gpu", "pid", "v_num",
 })  # fmt: skip
 # Words that say of which kind a number is, not of what.
 _QUALIFIERS = frozenset({

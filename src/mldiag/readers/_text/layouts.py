@@ -15,7 +15,8 @@ import numpy as np
 
 from mldiag.patterns import lazily
 from mldiag.readers._tables.columns import number
-from mldiag.readers._tables.fast_numbers import _eight_digits, parsed
+from mldiag.readers._tables.fast_numbers import eight_digits, parsed
+from mldiag.readers._text.dates import DATE_CHARACTERS, TIME_CHARACTERS, days
 from mldiag.readers._text.scanner import NOTHING, Found, Lines, Scanner, grouped
 
 if TYPE_CHECKING:
@@ -81,8 +82,8 @@ class Layout:
                     room[at] = _MINUTE if index in dates and at > begin and text[at - 1] == ord(":") else _DIGIT
                     pattern[at] = ord("0")
         filling = bytes(8 * self._words - len(text))
-        self._pattern = np.frombuffer(bytes(pattern) + filling, "<u8")
-        self._room = np.frombuffer(bytes(room) + filling, "<u8")
+        self._pattern = np.frombuffer(bytes(pattern) + filling, "<u8")[:, None]
+        self._room = np.frombuffer(bytes(room) + filling, "<u8")[:, None]
         self._last = _U(2 ** (8 * (8 - len(filling))) - 1) if filling else None
         self._places = [
             _place(text, *span) if index in wanted and index not in dates else None for index, span in enumerate(spans)
@@ -94,29 +95,24 @@ class Layout:
         starts = lines.starts[chosen]
         # Eight characters or eighty take the same time to fetch.
         view = np.ndarray((len(lines.buffer) - size + 1,), f"V{size}", lines.buffer, strides=(1,))
-        whole = view[starts].view("<u8").reshape(-1, self._words)
-        rest: list[Words] = []
-        wrong: Words | None = None
-        for index, (pattern, room) in enumerate(zip(self._pattern, self._room, strict=True)):
-            part = whole[:, index] ^ pattern
-            if self._last is not None and index == self._words - 1:
-                part &= self._last
-            over = part + room
-            over |= part
-            wrong = over if wrong is None else np.bitwise_or(wrong, over, out=wrong)
-            rest.append(part)
-        assert wrong is not None
+        rest = np.ascontiguousarray(view[starts].view("<u8").reshape(-1, self._words).T)
+        rest ^= self._pattern
+        if self._last is not None:
+            rest[-1] &= self._last
+        over = rest + self._room
+        over |= rest
+        wrong = np.bitwise_or.reduce(over, axis=0)
         wrong &= _TOPS
         good: Mask = wrong == 0
         if not good.all():
-            starts, rest = starts[good], [part[good] for part in rest]
+            starts, rest = starts[good], rest[:, good]
         columns, sound = self._columns(lines.buffer, starts, rest)
         if sound is not None and not sound.all():
             good[good] = sound
             columns = [c[sound] if len(c) else c for c in columns]
         return good, columns
 
-    def _columns(self, buffer: Bytes, starts: Ints, rest: list[Words]) -> tuple[list[Floats], Mask | None]:
+    def _columns(self, buffer: Bytes, starts: Ints, rest: Words) -> tuple[list[Floats], Mask | None]:
         columns: list[Floats] = []
         sound: Mask | None = None
         base: Floats | None = None
@@ -128,7 +124,7 @@ class Layout:
             elif index in self._dates:
                 date = self._dates[index]
                 if date.part:
-                    values, said = date.seconds(buffer, starts + span[0], starts + span[1], base)
+                    values, said = _seconds(date, buffer, starts, rest, span, base)
                     base = values
             elif index in self._wanted:
                 values, said = self._unusual(buffer, starts, rest, span)
@@ -137,12 +133,10 @@ class Layout:
                 sound = said if sound is None else sound & said
         return columns, sound
 
-    def _unusual(
-        self, buffer: Bytes, starts: Ints, rest: list[Words], span: tuple[int, int]
-    ) -> tuple[Floats, Mask | None]:
+    def _unusual(self, buffer: Bytes, starts: Ints, rest: Words, span: tuple[int, int]) -> tuple[Floats, Mask | None]:
         """Values of a number with an exponent, with digits in groups or with many; often all are the same."""
         begin, end = span
-        if len(starts) and all(_is_same(_word(rest, at, min(at + 8, end))) for at in range(begin, end, 8)):
+        if _are_same(rest, begin, end):
             value = number(buffer[starts[0] + begin : starts[0] + end].tobytes().decode())
             return np.full(len(starts), value), None if value is not None else np.zeros(len(starts), bool)
         values, good = parsed(buffer, starts + begin, starts + end)
@@ -150,6 +144,23 @@ class Layout:
             odd = np.flatnonzero(~good)
             values[odd], good[odd] = grouped(buffer, starts[odd] + begin, starts[odd] + end)
         return values, good
+
+
+def _seconds(
+    date: Field, buffer: Bytes, starts: Ints, rest: Words, span: tuple[int, int], base: Floats | None
+) -> tuple[Floats, Mask | None]:
+    """As `Field.seconds`, from words that are taken apart already."""
+    begin, end = span
+    said: Mask | None = None
+    if date.part == "day" or date.date:
+        stop = end if date.part == "day" else begin + DATE_CHARACTERS
+        base, said = days(buffer, starts + begin, starts + stop, same=_are_same(rest, begin, stop))
+        if date.part == "day":
+            return base, said
+    stop = end - date.decimals - bool(date.decimals)
+    time = _word(rest, max(begin + date.date, stop - TIME_CHARACTERS), stop)
+    fraction = _word(rest, end - date.decimals, end) if date.decimals else None
+    return date.joined(time, fraction, base), said
 
 
 def _place(text: bytes, begin: int, end: int) -> _Place | None:
@@ -165,7 +176,7 @@ def _place(text: bytes, begin: int, end: int) -> _Place | None:
     return _Place(begin + negative, end, len(token.partition(b".")[2]), pointed, negative)
 
 
-def _number(rest: Sequence[Words], place: _Place) -> Floats:
+def _number(rest: Words, place: _Place) -> Floats:
     begin, end, decimals, pointed, negative = place
     behind = decimals  # digits behind the point, which are the last of the word
     total: Words
@@ -173,7 +184,7 @@ def _number(rest: Sequence[Words], place: _Place) -> Floats:
     if end - begin <= 8:
         if pointed:
             _close(low, behind)
-        total = _eight_digits(low)
+        total = eight_digits(low)
     else:
         high = _word(rest, begin, end - 8)
         if pointed and behind < 8:
@@ -182,20 +193,20 @@ def _number(rest: Sequence[Words], place: _Place) -> Floats:
             high <<= _U(8)
         elif pointed:
             _close(high, behind - 8)
-        total = _eight_digits(low)
-        total += _eight_digits(high) * _U(10**8)
+        total = eight_digits(low)
+        total += eight_digits(high) * _U(10**8)
     values = total.view(np.int64).astype(np.float64)
     if decimals:
         values /= 10.0**decimals
     return np.negative(values, out=values) if negative else values
 
 
-def _word(rest: Sequence[Words], begin: int, end: int) -> Words:
+def _word(rest: Words, begin: int, end: int) -> Words:
     """The characters `[begin, end)`, at most eight, the last of them highest and zeros before the first."""
     index, offset = divmod(begin, 8)
     length = end - begin
     if offset + length <= 8:
-        word = rest[index] << _U(8 * (8 - offset - length))
+        word: Words = rest[index] << _U(8 * (8 - offset - length))
         if offset:
             word &= _U((2 ** (8 * length) - 1) << (8 * (8 - length)))
         return word
@@ -213,8 +224,10 @@ def _close(word: Words, behind: int) -> None:
     word += before
 
 
-def _is_same(word: Words) -> bool:
-    return bool((word == word[0]).all())
+def _are_same(rest: Words, begin: int, end: int) -> bool:
+    """Whether the characters `[begin, end)` are the same in all lines; not if there are none."""
+    parts = (_word(rest, at, min(at + 8, end)) for at in range(begin, end, 8))
+    return all(len(part) and bool((part == part[0]).all()) for part in parts)
 
 
 class Lengths:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cache, lru_cache
 
 from mldiag.patterns import lazily
+from mldiag.readers._text.messages import TIMES, apart
 
 # What each of the patterns below begins with. They stay within a line: what one holds must not depend on its block.
 _ESCAPE = "\x1b"
@@ -120,6 +121,8 @@ class Lines:
             text = text.replace("\r\n", "\n")
         if _ESCAPE in text:
             text = COLOURS.sub("", text)
+        if "<" in text and TIMES.search(data):
+            text = apart(text)
         if any(mark in text for mark in _BAR_MARKS) or (not text.isascii() and any(b in data for b in _BOXES)):
             text = _BARS.sub(" ", text)
         # A block can begin in the middle of a line of which states were handed out before.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from msgspec import Struct
 
-from mldiag.readers._tables.fast_numbers import MARGIN, _eight_digits, parsed, words
+from mldiag.readers._tables.fast_numbers import MARGIN, eight_digits, parsed, words
 
 if TYPE_CHECKING:
     from mldiag.readers._tables.fast_numbers import Bytes, Floats, Ints, Mask, Words
@@ -286,7 +286,7 @@ def grouped(buffer: Bytes, begins: Ints, ends: Ints) -> tuple[Floats, Mask]:
     good &= ((lengths >= 5) & (lengths <= 7)) | ((lengths >= 9) & (lengths <= 11))
     # The digits before the comma go over it, then all that is left of the first comma is none of them.
     digits = (tail & _LAST_GROUP) | ((tail & _MIDDLE_GROUP) << _EIGHT)
-    values = _eight_digits(digits).astype(np.float64)
+    values = eight_digits(digits).astype(np.float64)
     long = np.flatnonzero(good & (lengths > 8))
     if len(long):
         left = ends[long] - 8

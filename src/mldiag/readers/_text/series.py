@@ -207,13 +207,16 @@ def _is_outcome(rows: Rows, slot: Slot) -> bool:
         return False
     if len(rows.template.at) > 1:
         # A dump of a configuration is the same in each launch; a score that stays the same does so as the run goes on.
-        return varies(rows.template.column(slot.index)) or _goes_on(rows.epochs) or _goes_on(rows.steps)
+        goes_on = any(_goes_on(axis, split=slot.split is not None) for axis in (rows.epochs, rows.steps))
+        return goes_on or varies(rows.template.column(slot.index))
     placed_by_others = not math.isnan(rows.epochs[0]) or not math.isnan(rows.steps[0])
     return "best" not in slot.label.lower() and bool(slot.split or (placed_by_others and "loss" in slot.name))
 
 
-def _goes_on(axis: array[float]) -> bool:
-    return len(axis) >= REPEATED and rises(axis)[0] > 0.8 * (len(axis) - 1)
+def _goes_on(axis: array[float], *, split: bool) -> bool:
+    """Whether an epoch or step rises from row to row; of a `split`, of which an epoch may have several, at times."""
+    up, down = rises(axis)
+    return len(axis) >= REPEATED and (up > 0.8 * (len(axis) - 1) or (split and up >= REPEATED and not down))
 
 
 def _is_measured(template: Template, slot: Slot) -> bool:

@@ -9,6 +9,7 @@ from msgspec import Struct, field
 
 from mldiag.files import Block
 from mldiag.patterns import lazily
+from mldiag.readers._cut_numbers import COMPARED, seems_cut
 from mldiag.readers._tables.columns import number
 from mldiag.readers._text.headers import NAMES, WORD, cells, header, is_row, section
 from mldiag.readers._text.labels import UNIT, meaning
@@ -44,6 +45,8 @@ _ZEROED = bytes.maketrans(b"123456789", b"000000000")
 _JOINTS = frozenset(":-.,_/")
 _BOUND = frozenset(b"|\t%{(")
 """What can be of a table, of a progress bar or of a dump of settings."""
+_OPEN_GROUP = lazily(r"(?<=\d),\d{0,2}$")
+"""What of `1,234` is written before its last digit."""
 _ASIDE = lazily(r"\([^)]*\)")
 
 
@@ -181,23 +184,43 @@ class Learner:
                 # joined by a sign may be a date or not (`1:30`, `1:75`).
                 foreign.setdefault(zeroed, list(_digits_of_texts(parts)))
 
-    def read_last(self, block: Block) -> None:
-        """Takes a last line without line end, unless it may be one that is being written.
+    def read_last(self, block: Block, above: bytes = b"") -> None:
+        """Takes a last line without line end but for what may still be written: the line, or a message behind a bar.
 
-        It may where it breaks off in the words of a known template, or where a number ends it that has other decimals
-        there than in that template's first line.
+        It may where it breaks off in the words of a known template, or in a number that seems cut.
+
+        Args:
+            above: the text before it.
         """
-        parts = self._cut(block.data.decode("utf-8", errors="replace"))
-        key = tuple(parts[::2])
-        ends_in_number = len(parts) > 1 and not key[-1].strip()
-        known = self._known.get(key)
-        if known is not None and known.needed and ends_in_number:
-            complete = _decimals(self._cut(known.first)[-2]) == _decimals(parts[-2])
-        else:
-            complete = known is not None or not any(_continues(t.literals, key) for t in self.templates)
-        self.cut = not complete
-        if complete:
+        states = [text for _, text in Lines().of(block.data, [block.line])]
+        self.cut = bool(states) and self._may_go_on(states[-1], above)
+        if not self.cut:
             self.read(block)
+        elif len(states) > 1:
+            self.read(Block("\r".join((*states[:-1], "")).encode(), block.line, 0))
+
+    def _may_go_on(self, line: str, above: bytes) -> bool:
+        """Whether more may be written behind a line."""
+        whole = line if self._decimal_comma else _OPEN_GROUP.sub("", line)
+        parts = self._cut(whole)
+        key = tuple(parts[::2])
+        known = self._template_of(key)
+        if known is None:
+            unfinished = any(_continues(t.literals, key) for t in self.templates)
+            return unfinished or (len(parts) > 1 and not key[-1] and seems_cut(parts[-2], ()))
+        if key[-1] or known.needed[-1:] != (len(key) - 2,):
+            return False  # the line ends behind the last number that is kept
+        if whole != line:
+            return True
+        lines = (self._cut(text) for _, text in Lines().of(above, range(above.count(b"\n") + 1)))
+        last = [p[-2] for p in lines if len(p) == len(parts) and self._template_of(tuple(p[::2])) is known]
+        return seems_cut(parts[-2], last[-COMPARED:] or self._cut(known.first)[-2:-1])
+
+    def _template_of(self, key: tuple[str, ...]) -> Template | None:
+        """The template of lines with some texts, however these are padded."""
+        found = self._known.get(key)
+        words = _words(key)
+        return found or self._merged.get((words, ())) or self._merged.get((words, self._header))
 
     def knows(self, parts: Sequence[str], template: Template) -> bool:
         """Whether a line, cut into texts and numbers, is one of a template; another of the kind was read before."""
@@ -381,7 +404,3 @@ def _continues(whole: tuple[str, ...], cut: tuple[str, ...]) -> bool:
     if len(whole) < len(cut) or _words(whole[:last]) != _words(cut[:last]):
         return False
     return cut[last] in ("e", "e-", "e+", "E", "E-", "E+") or whole[last].startswith(cut[last])
-
-
-def _decimals(token: str) -> int:
-    return len(token.partition(".")[2])
