@@ -113,7 +113,7 @@ def test_a_run_that_was_interrupted_has_no_other_finding(seed: int, plugins: Plu
 @pytest.mark.parametrize("seed", range(60))
 def test_a_resumed_run_with_a_proper_counter_has_no_finding(seed: int, plugins: Plugins) -> None:
     plan = Plan(random.Random(seed))
-    stop = round(plan.total * plan.rng.uniform(0.3, 0.8))
+    stop = round(plan.total * plan.rng.uniform(0.05, 0.9))
     back = round(stop * plan.rng.uniform(0.6, 1.0))  # the checkpoint lies before the last logged step
     steps = [*plan.steps(last=stop), *plan.steps(first=back)]
     assert [f.message for f in found(plugins, both(plan, steps), **plan.stated())] == []
@@ -188,18 +188,45 @@ def test_a_decay_that_ends_long_before_the_run_leaves_a_dead_rate(seed: int, plu
 
 
 @pytest.mark.parametrize("seed", range(40))
-@pytest.mark.parametrize("counter", ["restarts", "goes on"])
+@pytest.mark.parametrize("counter", ["restarts", "goes on", "goes back to a checkpoint"])
 def test_a_schedule_that_begins_again_at_a_resume_is_found(seed: int, counter: str, plugins: Plugins) -> None:
     plan = Plan(random.Random(seed), random.Random(seed).choice(["cosine", "linear", "polynomial"]))
     stop = round(plan.total * plan.rng.uniform(0.5, 0.9))
     first, second = plan.steps(last=stop), plan.steps(last=plan.total - stop)
     if len(second) < 0.2 * len(plan.steps()):
         pytest.skip("the second part is too short to show a schedule")
-    axis = [*first, *(s + (0 if counter == "restarts" else first[-1]) for s in second)]
+    begin = {"restarts": 0, "goes on": first[-1]}.get(counter, round(0.95 * first[-1]))
+    axis = [*first, *(s + begin for s in second)]
     rates = logged("lr", [plan.rate(s) for s in (*first, *second)], axis)
     losses = [plan.loss(s) for s in first] + [plan.loss(first[-1] + s) for s in second]
     findings = found(plugins, [rates, logged("train/loss", losses, axis)], **plan.stated())
     assert "SCH007" in [f.code for f in findings]
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_warm_restarts_that_were_resumed_have_no_finding(seed: int, plugins: Plugins) -> None:
+    rng = random.Random(seed)
+    cycle, low, cycles, every = rng.choice([200, 1000]), rng.choice([0.0, 0.01, 0.05]), rng.randint(1, 4), 10
+    last = cycle * cycles + rng.randint(cycle // 4, cycle)
+    stop = rng.randint(cycle // 3, last - cycle // 5) // every * every
+    back = stop - rng.randint(0, stop // 3) // every * every
+    steps = [*range(every, stop + 1, every), *range(back, last + 1, every)]
+    rates = logged("lr", [1e-3 * (low + (1 - low) * KINDS["cosine"](s % cycle / cycle)) for s in steps], steps)
+    losses = logged("train/loss", [0.5 + 3 / (1 + 8 * s / last) * (1 + 0.02 * rng.gauss(0, 1)) for s in steps], steps)
+    stated = {"lr": 1e-3, "total_steps": last, "lr_schedule": rng.choice(["cosine_with_restarts", None])}
+    assert [f.message for f in found(plugins, (rates, losses), **stated)] == []
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_scheduler_stepped_once_in_each_of_a_few_epochs_is_found(seed: int, plugins: Plugins) -> None:
+    rng = random.Random(seed)
+    epochs, each, peak = rng.randint(3, 7), rng.choice([60, 200, 391]), rng.choice([2e-5, 3e-4, 0.1])
+    total = epochs * each
+    warmup = max(round(total * rng.choice([0.03, 0.06, 0.1])), 8 * epochs)
+    steps, late = range(10, total + 1, 10), rng.choice([0, 1])
+    rates = logged("lr", [peak * ((s - late) // each + 1) / warmup for s in steps], steps)
+    stated = {"lr": peak, "epochs": epochs, "total_steps": total, "warmup_steps": warmup, "lr_schedule": "cosine"}
+    assert [f.level for f in found(plugins, [rates], **stated)] == [Severity.ERROR]
 
 
 @pytest.mark.parametrize("seed", range(40))

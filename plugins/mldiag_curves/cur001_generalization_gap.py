@@ -114,12 +114,13 @@ def generalization_gap(
         severity = Severity.WARNING
     else:
         return
+    half = ""
     if not unshared and late is not None and (grown or stalled or reversed_):
-        share = late
+        share, half = late, " in the second half"
     yield Finding(
         f"validation {name} {ended} {val:.4g}{where} against {train:.4g} in training: the gap went from "
         f"{first_gap:.3g} to {gap:.3g} over {count:,} evaluations"
-        + (f", and {_share(share)} of what was learnt carried over" if share is not None else ""),
+        + (f", and {_share(share)} of what was learnt{half} carried over" if share is not None else ""),
         at=val_curve.at(-1),
         severity=severity,
         evidence=(
@@ -128,7 +129,11 @@ def generalization_gap(
             Evidence(f"gap {at}", gap, min_gap_share * val),
             Evidence("gap / loss at the start", of_start, min_start_share),
             Evidence("gap at the first evaluation", first_gap),
-            *([Evidence("share of learning that carried over", share, max_transfer)] if share is not None else []),
+            *(
+                [Evidence(f"share of learning{half} that carried over", share, max_transfer)]
+                if share is not None
+                else []
+            ),
             Evidence("evaluations", count),
             *(_score_evidence(scores, min_score_gap) if scores is not None else ()),
         ),

@@ -38,6 +38,7 @@ def late_stop(
     errors: float = 3.0,
     min_rise: float = 0.02,
     min_given_back: float = 0.1,
+    min_start_share: float = 0.02,
     flat_share: float = 0.7,
     max_flat_error: float = 0.05,
     min_score_rise: float = 0.02,
@@ -68,6 +69,7 @@ def late_stop(
     - `errors`: rise in standard errors of the difference of two levels (3).
     - `min_rise`: rise / best level (0.02; of a score: fall, as a fraction of 1).
     - `min_given_back`: rise / what had been gained before (0.1).
+    - `min_start_share`: rise / loss at the start, of both splits (0.02): a loss that is nearly gone wavers by shares.
     - `flat_share`: evaluations at the best level / all, from which on standing still is an information (0.7).
     - `max_flat_error`: standard error / what had been gained, from which on standing still cannot be told (0.05).
     - `min_score_rise`: rise of a held-out score after the best loss that makes a warning an information (0.02).
@@ -102,6 +104,8 @@ def late_stop(
     error = math.sqrt(2) * stats.level_error(stats.noise(levels), stats.window_size(len(levels), 0.1, 3))
     rise = end - best
     needed = max(errors * error, min_rise * (1.0 if scored else abs(best)), min_given_back * gained)
+    if losses is not None and not scored:
+        needed = max(needed, min_start_share * losses.start)
     kept = (
         next((s for s in safeguards.known if s.name == "best checkpoint" and s.present), None) if safeguards else None
     )

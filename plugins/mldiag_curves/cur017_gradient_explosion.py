@@ -38,6 +38,7 @@ def gradient_explosion(
     sustained_share: float = 0.03,
     min_tied: int = 3,
     min_loss_rise: float = 0.3,
+    min_loss_fall: float = 0.2,
     min_points: int = 12,
     clip_norm: float = 1.0,
 ) -> Iterator[Finding]:
@@ -47,8 +48,10 @@ def gradient_explosion(
     The norm behind the first twentieth of the run, against the median of all values of it before the place in
     question. It exploded where the median of a stretch is above ten times that and twice what nine in ten values
     before were below; or where the last values before the loss or the norm became NaN are. Single values above ten
-    times the level count where the loss jumped at the same steps, three times at least. High norms that come down at
-    the start of a run, and single high norms at which the loss does nothing, are ordinary.
+    times the level count where the loss jumped at the same steps, three times at least, unless many lie between four
+    and eight times their noise: then the data have a heavy tail. High norms that come down at the start of a run or
+    in which the loss came down (a model that leaves its first plateau), and single ones at which it does nothing, are
+    ordinary.
 
     An error where the norm is still there at the end or the loss became NaN; otherwise a warning. Values that are NaN
     or infinite are another rule's (non-finite): here they only end the series.
@@ -66,6 +69,7 @@ def gradient_explosion(
     - `sustained_share` (0.03): length of the stretch as a share of the run, at least three values.
     - `min_tied` (3): single high norms at which the loss jumped.
     - `min_loss_rise` (0.3): such a jump of the loss / what it had gained since the start.
+    - `min_loss_fall` (0.2): fall of the loss in a stretch of high norms / all it gained, with which it was learning.
     - `min_points` (12): finite norms.
     - `clip_norm` (1.0): norm to clip at in the fix, or the level of the norm, rounded up, where that is higher.
 
@@ -89,6 +93,9 @@ def gradient_explosion(
     values = curve.values[begin:]
     broken = next((b.series.name for b in breaks.items if b.series.name in ("train/loss", curve.name)), "")
     found = _sustained(values, max_factor, sustained_share) or (_last(values, max_factor) if broken else None)
+    loss = curves.get("train/loss")
+    if found is not None and not found[3] and _learns(curve, begin + found[0], sustained_share, loss, min_loss_fall):
+        found = None
     if found is not None:
         start, level, high, stays = found
         at = begin + start
@@ -109,7 +116,7 @@ def gradient_explosion(
             fix=_fix(settings, level, clip_norm),
         )
         return
-    tied = _tied(curve, begin, curves.get("train/loss"), max_factor, min_loss_rise)
+    tied = _tied(curve, begin, loss, max_factor, min_loss_rise)
     if len(tied) < min_tied:
         return
     worst = max(tied, key=lambda s: s.value / s.level)
@@ -145,6 +152,19 @@ def _sustained(values: Sequence[float], factor: float, share: float) -> tuple[in
     return None
 
 
+def _learns(curve: Curve, at: int, share: float, loss: Curve | None, least: float) -> bool:
+    """Whether the loss came down in the stretch of high norms: a model that leaves its first plateau."""
+    if loss is None:
+        return False
+    size = stats.window_size(len(curve), share, 3)
+    before, within = (
+        [loss.values[k] for i, k in zip(*curve.common(loss), strict=True) if low <= i < high]
+        for low, high in ((at - size, at), (at, at + size))
+    )
+    gained = stats.head_level(loss.values) - stats.best_level(stats.binned(loss.values))[1]
+    return bool(before and within) and stats.median(before) - stats.median(within) >= max(least * gained, 0.0) > 0
+
+
 def _last(values: Sequence[float], factor: float) -> tuple[int, float, float, bool] | None:
     """The last one or two values, where the run broke behind them."""
     for count in (2, 1):
@@ -159,8 +179,9 @@ def _tied(curve: Curve, begin: int, loss: Curve | None, factor: float, min_rise:
     """Single high norms within two logged values of a jump of the loss."""
     if loss is None or len(loss) < 20:
         return []
-    spikes = [s for s in stats.excursions(curve.values[begin:], 8.0, factor).spikes if s.level > 0]
-    if not spikes:
+    found = stats.excursions(curve.values[begin:], 8.0, factor)
+    spikes = [s for s in found.spikes if s.level > 0]
+    if not spikes or not found.apart:
         return []
     gained = stats.head_level(loss.values) - stats.best_level(stats.binned(loss.values))[1]
     mine, others = curve.common(loss)

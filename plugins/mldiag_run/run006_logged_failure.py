@@ -22,6 +22,7 @@ from mldiag.api import (
     Settings,
     Severity,
     Source,
+    lazily,
     rule,
 )
 
@@ -73,17 +74,17 @@ _ADVICE = {
     FailureKind.CRASHED: "run it with `python -X faulthandler`, which shows the line of Python it crashed in",
     FailureKind.LAUNCHER: "look into the log of the rank that failed first; the launcher only repeats that one did",
 }
-_NUMBER = re.compile(r"0x[0-9a-f]+|\d+(?:\.\d+)?")
-_NOT_TRAINING = re.compile(
+_NUMBER = lazily(r"0x[0-9a-f]+|\d+(?:\.\d+)?")
+_NOT_TRAINING = lazily(
     r"(?i)(?:^|[^a-z])(?:eval|evaluate|evaluation|test|predict|prediction|infer|inference)(?:$|[^a-z])"
 )
 _SIZE = r"([\d.]+) ?([KMGT]i?B)"
 _MEMORY = (
-    ("tried to allocate", re.compile(rf"[Tt]ried to allocate {_SIZE}")),
-    ("capacity", re.compile(rf"total capacity of {_SIZE}|(?<=; ){_SIZE} total capacity")),
-    ("free", re.compile(rf"of which {_SIZE} is free|(?<=; ){_SIZE} free")),
+    ("tried to allocate", lazily(rf"[Tt]ried to allocate {_SIZE}")),
+    ("capacity", lazily(rf"total capacity of {_SIZE}|(?<=; ){_SIZE} total capacity")),
+    ("free", lazily(rf"of which {_SIZE} is free|(?<=; ){_SIZE} free")),
 )
-_OTHER_PROCESS = re.compile(rf"Process \d+ has {_SIZE} memory in use(?=.*[Pp]rocess)")
+_OTHER_PROCESS = lazily(rf"Process \d+ has {_SIZE} memory in use(?=.*[Pp]rocess)")
 _MIB = {"K": 2**-10, "M": 1.0, "G": 2.0**10, "T": 2.0**20}
 _CUT = 200
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache, lru_cache
 from pathlib import Path
@@ -147,14 +148,19 @@ def function_share(words: Sequence[str], language: Language, shortest: int = 2) 
     Single letters count only in text that is known to be whole: broken words leave many behind, and each is a function
     word of some language.
     """
-    longer = [w for w in words if len(w) >= shortest]
-    return sum(w in language.function_words for w in longer) / len(longer) if longer else 0.0
+    return _share(Counter(w for w in words if len(w) >= shortest), language)
+
+
+def _share(counts: Counter[str], language: Language) -> float:
+    total = counts.total()
+    return sum(counts[w] for w in language.function_words & counts.keys()) / total if total else 0.0
 
 
 def likeliest(words: Sequence[str], codes: Collection[str] | None = None, shortest: int = 2) -> tuple[Language, float]:
     """The language, of the given ones, with the largest share of function words, and that share."""
     chosen = [lang for code, lang in languages().items() if codes is None or code in codes]
-    shares = [(function_share(words, lang, shortest), lang) for lang in chosen]
+    counts = Counter(w for w in words if len(w) >= shortest)
+    shares = [(_share(counts, lang), lang) for lang in chosen]
     share, language = max(shares, key=lambda pair: pair[0])
     return language, share
 

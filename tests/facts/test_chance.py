@@ -39,9 +39,9 @@ def test_two_places_that_disagree_prove_nothing() -> None:
 
 
 def test_a_patience_is_early_stopping() -> None:
-    assert early_stopping(Settings((stated("patience", 5),)), None).patience == 5
+    assert early_stopping(Settings((stated("patience", 5),)), None, None).patience == 5
 
 
 def test_a_patience_of_zero_is_none() -> None:
     with pytest.raises(NotApplicable):
-        early_stopping(Settings((stated("patience", 0),)), None)
+        early_stopping(Settings((stated("patience", 0),)), None, None)

@@ -129,3 +129,24 @@ def test_without_a_text_log_nothing_is_told(tmp_path: Path) -> None:
     (tmp_path / "log.csv").write_text("step,loss\n1,2\n2,1\n")
     with pytest.raises(NotApplicable, match="no text log"):
         run_at(tmp_path).get(Ending)
+
+
+@pytest.mark.parametrize(
+    ("last", "stopped"),
+    [
+        ("Early stopping, best iteration is:\n[63]\ttrain's l2: 0.04\tvalid's l2: 0.18", True),
+        ("Epoch 52: early stopping", True),
+        ("Early stopping at epoch 52/100", True),
+        ("Monitored metric val_loss did not improve in the last 6 records. Signaling Trainer to stop.", True),
+        ("Stopped by overfitting detector  (20 iterations wait)", True),
+        ("Früher Abbruch nach Epoche 52", True),
+        ("验证损失不再下降，早停", True),
+        ("EarlyStopping counter: 3 out of 5", False),
+        ("early stopping enabled", False),
+        ("early_stopping patience=10", False),
+    ],
+)
+def test_whether_early_stopping_ended_it(last: str, stopped: bool, tmp_path: Path) -> None:
+    found = ending_of(tmp_path, "train.log", (rows(5) + last + "\n").encode())
+    assert found.stopped is stopped
+    assert found.finished is stopped

@@ -25,7 +25,8 @@ def cosine(share: float) -> float:
 @given_that(st.integers(20, 200), st.floats(1.3, 6.0))
 def test_a_cut_linear_decay_is_followed_to_its_end(points, longer):
     length = longer * points
-    shape = logged(1e-3 * (1 - i / length) for i in range(points))
+    # Round rates, such as 0.001 and 0.00099, may have been rounded: then other ways down fit as well.
+    shape = logged(1e-3 / 3 * (1 - i / length) for i in range(points))
     assert shape.end == pytest.approx(10 * (length + 1), rel=0.01)
 
 

@@ -117,6 +117,15 @@ def test_long_logs_are_judged_as_short_ones():
         assert resume.lost == pytest.approx(0.7, abs=0.1)
 
 
+def test_a_resume_between_two_points_may_lie_on_either_side_of_a_step():
+    back = list(range(205, 401, 10))
+    steps = [*FIRST, *back]
+    for last_high in (203, 207):
+        rates = [1e-2 if s <= last_high else 1e-3 for s in steps]
+        (resume,) = found(steps, [loss(s) for s in steps], rates)
+        assert resume.expected_rate == resume.rate_after
+
+
 def test_rates_that_repeat_while_the_counter_goes_on():
     steps = [*FIRST, *range(310, 611, 10)]
     (resume,) = found(steps, rates=[decay(s if s <= 300 else s - 300) for s in steps])

@@ -15,11 +15,7 @@ from mldiag.stats import wilson_interval
 PLUGINS = load()
 FAULTS = PLUGINS.faults()
 
-SHORT: dict[str, str] = {
-    "resume-resets-rate": "SCH007 compares the first rates alone, which a new warm-up may cross where it begins",
-    "schedule-per-epoch": "of the few values that the rate has in three to six epochs SCH004 and SCH005 make nothing",
-    "schedule-twice": "SCH005 does not know the factor of a schedule that ends at a floor that is not stated",
-}
+SHORT: dict[str, str] = {}
 """Faults that are found less often than is promised, and why."""
 
 

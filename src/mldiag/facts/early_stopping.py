@@ -1,4 +1,4 @@
-"""Early stopping as the run was set up: by a setting, or by a call in its source."""
+"""Early stopping, by a setting or a call in the source, and whether the log says that it ended the run."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from msgspec import Struct
 from mldiag.artifacts import Program, Settings, Source
 from mldiag.errors import NotApplicable
 from mldiag.facts import fact
+from mldiag.facts.ending import Ending
 
 EARLY_STOPPING_CALLS = ("EarlyStopping", "EarlyStoppingCallback", "EarlyStoppingHook", "EarlyStopper", "early_stopping")
 """Last parts of the calls that set it up, of Keras and Lightning, Hugging Face, mmengine, LightGBM and by hand."""
@@ -19,23 +20,34 @@ class EarlyStopping(Struct, frozen=True):
 
     Attributes:
         patience: evaluations without improvement after which it stops; None where nothing says.
-        source: the setting or the call.
+        source: the setting or the call, otherwise the log.
+        ended: the log says that it ended the run.
     """
 
     patience: int | None
     source: Source | None
+    ended: bool = False
 
     def fired(self, waited: int) -> bool:
-        """Whether a run whose last `waited` evaluations were no better was ended by its known patience.
+        """Whether a run whose last `waited` evaluations were no better was ended by its known patience, or says so.
 
         One more or less: some count the best evaluation itself, some stop after the next.
         """
-        return self.patience is not None and abs(waited - self.patience) <= 1
+        return self.ended or (self.patience is not None and abs(waited - self.patience) <= 1)
 
 
 @fact
-def early_stopping(settings: Settings | None, program: Program | None) -> EarlyStopping:
-    """From a positive `patience`, `early_stopping` that is on or a patience, or a call that sets early stopping up."""
+def early_stopping(settings: Settings | None, program: Program | None, ending: Ending | None) -> EarlyStopping:
+    """From a positive `patience`, `early_stopping` that is on or a patience, a call, or the end of the log."""
+    found = _set_up(settings, program)
+    if ending is not None and ending.stopped:
+        return EarlyStopping(found.patience, found.source, True) if found else EarlyStopping(None, ending.source, True)
+    if found is None:
+        raise NotApplicable("no early stopping in the settings, the source or the log")
+    return found
+
+
+def _set_up(settings: Settings | None, program: Program | None) -> EarlyStopping | None:
     if settings is not None:
         patience = settings.get("patience", int)
         if patience is not None and patience > 0:
@@ -49,4 +61,4 @@ def early_stopping(settings: Settings | None, program: Program | None) -> EarlyS
         stated = (call.keywords.get(name) for name in _PATIENCE)
         patience = next((v for v in stated if isinstance(v, int) and not isinstance(v, bool)), None)
         return EarlyStopping(patience, call.source)
-    raise NotApplicable("no early stopping in the settings or the source")
+    return None

@@ -39,6 +39,13 @@ _FINISHED = lazily(
     r"|early[\s_-]?stopp(?:ing|ed)|max_(?:epochs|steps)=\d+`? reached)\b"
 )
 """detectron2's `Total training time` is none of these: it is written after an interruption, too."""
+_STOPPED = lazily(
+    r"(?i).*(?:\bearly[\s_-]?stopp(?:ing|ed)\b|\bstopp(?:ing|ed) early\b|stopped by overfitting detector"
+    r"|signaling trainer to stop|früher abbruch|frühzeitig (?:beendet|abgebrochen)|arrêt (?:anticipé|précoce)"
+    r"|(?:parada|detención) (?:temprana|anticipada)|parada antecipada|arresto anticipato|早停|提前停止)"
+)
+_WAITS = lazily(r"(?i)\b(?:counter|out of|patience\s*[=:]|enabled|if|callback|monitor(?:ing|s)?)\b")
+"""A line about early stopping that says how long it has waited, or how it is set up."""
 _ITSELF = lazily(r"(?i)early[\s_-]?stopp|max_(?:epochs|steps)=")
 _PART = lazily(r"(?i)\b(?:epochs?|batch\w*|steps?|iter\w*|valid\w*|eval\w*|test\w*|sav\w+|checkpoint\w*|load\w*)\b")
 """What is done many times in a training."""
@@ -58,6 +65,7 @@ class Ending(Struct, frozen=True):
         failure: what ended the program, after every value of its log; None where nothing did.
         finished: the program says that its training is over.
         left: steps that were left by the log's own estimate (`eta`), and the last step; None where it gives none.
+        stopped: one of the last lines says that early stopping ended the training.
         empty: a log of a training, by its name, that has dated lines and none that names a loss, or a step or epoch
             above 1.
     """
@@ -68,6 +76,7 @@ class Ending(Struct, frozen=True):
     finished: bool = False
     left: tuple[float, float] | None = None
     empty: bool = False
+    stopped: bool = False
 
 
 @fact
@@ -113,17 +122,18 @@ def _ending(run: Run, path: str) -> Ending | None:
     if not told:
         return None
 
-    finished = any(_is_over(shown[i]) for i in told[-_LAST:])
+    stopped = any(_STOPPED.match(shown[i]) and not _WAITS.search(shown[i]) for i in told[-_LAST:])
+    finished = stopped or any(_is_over(shown[i]) for i in told[-_LAST:])
     finished = finished or (_DONE.fullmatch(last := shown[told[-1]]) is not None and not _PART.search(last))
     empty = not before and path not in run.rows and not finished and _begins_training(path, shown)
     said = masked(shown[told[-1]].strip())[:_WIDTH]
     left = _left(shown[i] for i in reversed(told[-_LAST:]))
-    return Ending(Source(path, before + told[-1] + 1, excerpt=said), said, None, finished, left, empty)
+    return Ending(Source(path, before + told[-1] + 1, excerpt=said), said, None, finished, left, empty, stopped)
 
 
 def _is_over(line: str) -> bool:
     """Whether a line says that the training is over, and not only a part of it."""
-    if not _FINISHED.match(line) or _ERROR.search(line):
+    if not _FINISHED.match(line) or _ERROR.search(line) or (_STOPPED.match(line) and _WAITS.search(line)):
         return False
     return _ITSELF.search(line) is not None or _PART.search(line) is None
 

@@ -205,7 +205,7 @@ def _with_rates(resume: Resume, rates: list[tuple[Series, _Part]]) -> Resume:
             place = after.places[0]
             first = rates[0][1]
             # Under a schedule the rate of the launch before, at the same place, is the one to go on with.
-            expected = first.values[0] if resume.restarted else _between_points(before.places, before.values, place)
+            expected = first.values[0] if resume.restarted else _to_go_on_with(before, place, after.values[0])
             ranges = [extremes(p.values) for p in (before, after)]
             top = ranges[0][1]
             return replace(
@@ -220,6 +220,14 @@ def _with_rates(resume: Resume, rates: list[tuple[Series, _Part]]) -> Resume:
                 repeats=_alike(first, after) if resume.restarted else 0,
             )
     return resume
+
+
+def _to_go_on_with(before: _Part, place: float, rate: float) -> float:
+    """The rate of a launch at a place between two of its points; of a step between them either side is right."""
+    at = min(bisect_left(before.places, place), len(before.values) - 1)
+    first = at if before.places[at] <= place else max(at - 1, 0)
+    sides = before.values[first : at + 1]
+    return rate if min(sides) <= rate <= max(sides) else _between_points(before.places, before.values, place)
 
 
 def _risen(before: _Part, after: _Part, top: float) -> float | None:

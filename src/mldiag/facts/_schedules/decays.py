@@ -86,7 +86,7 @@ def fitted(points: Points, starts: Sequence[float], floors: Sequence[float], rou
             if decay.error <= exact:
                 return [decay]
             found.append(decay)
-    free = _cosine(xs, vs, starts, None)
+    free = _cosine(xs, vs, starts, None, rounding)
     if free is not None and free.floor > 0:
         found.append(free)
     if not found:
@@ -112,7 +112,7 @@ def _named(xs: Floats, vs: Floats, starts: Floats, floors: Floats, found: list[D
 
 
 def _cosines(xs: Floats, vs: Floats, starts: Floats, floors: Floats, found: list[Decay], rounding: float) -> Way:
-    return (d for floor in floors if (d := _cosine(xs, vs, starts, floor)) is not None)
+    return (d for floor in floors if (d := _cosine(xs, vs, starts, floor, rounding)) is not None)
 
 
 def _endless(xs: Floats, vs: Floats, starts: Floats, floors: Floats, found: list[Decay], rounding: float) -> Way:
@@ -168,13 +168,17 @@ def _power(xs: Floats, vs: Floats, floor: float, power: float) -> Decay | None:
     return Decay("polynomial", end, floor, power, error)
 
 
-def _cosine(xs: Floats, vs: Floats, starts: Floats, floor: float | None) -> Decay | None:
+def _cosine(xs: Floats, vs: Floats, starts: Floats, floor: float | None, rounding: float) -> Decay | None:
     """The best half cosine over its start and length; its height, and a floor that is not given, follow from both.
 
     Start and length are searched on some of the points; the length is then settled on all of them.
     """
     some, rates = _few(xs), _few(vs)
-    near = 0.1 * EXACT * (vs[0] - vs[-1])
+    drop = vs[0] - vs[-1]
+    near = 0.1 * EXACT * drop
+    apart = (max(starts) - min(starts)) / max(xs[-1] - max(starts), 1e-12 * (xs[-1] - xs[0]))
+    # Another start changes no more than its distance; what is further off than that fits from none.
+    far = 2 * max(MAX_ERROR * drop, rounding) + apart * drop
     found: list[tuple[float, float, float]] = []
     for start in starts:
         seen = xs[-1] - start
@@ -188,7 +192,7 @@ def _cosine(xs: Floats, vs: Floats, starts: Floats, floor: float | None) -> Deca
         length = None
         if found:
             # The best length from one start is about that from another.
-            about = found[0][2]
+            about = min(max(found[0][2], low), high)
             length = _minimum(cost, max(about - 0.2, low), min(about + 0.2, high), 3, 1e-3)
             if abs(abs(length - about) - 0.2) < 0.01:
                 length = None
@@ -197,6 +201,8 @@ def _cosine(xs: Floats, vs: Floats, starts: Floats, floor: float | None) -> Deca
         found.append((cost(length), start, length))
         if found[-1][0] <= near:
             break
+        if found[0][0] > far:
+            return None
     if not found:
         return None
     _, start, about = min(found)
@@ -238,9 +244,7 @@ def _exponential(xs: Floats, vs: Floats) -> Decay | None:
     if line is None or line[1] >= 0:
         return None
     a, b = line
-    return Decay(
-        "exponential", None, 0.0, None, _rms([v - math.exp(a + b * x) for x, v in zip(xs, vs, strict=True)])
-    )
+    return Decay("exponential", None, 0.0, None, _rms([v - math.exp(a + b * x) for x, v in zip(xs, vs, strict=True)]))
 
 
 def _inverse(xs: Floats, vs: Floats, power: int, kind: str) -> Decay | None:

@@ -5,9 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from mldiag.patterns import lazily
-from mldiag.readers._text.labels import UNIT, Meaning, Words, meaning, meaning_behind, taken_apart, words_of
+from mldiag.readers._text.labels import (
+    UNIT,
+    Meaning,
+    Words,
+    meaning,
+    meaning_behind,
+    names_a_speed,
+    taken_apart,
+    words_of,
+)
 from mldiag.readers._text.lines import is_date
 from mldiag.vocabulary import normalized
 
@@ -100,6 +110,8 @@ class Reading:
         words = words_of(literal, index == 0)
         if words.retold:
             return False
+        if self._last is not None and names_a_speed(literal, words, self._last.label):
+            words = replace(words, label=words.unit, unit="", joint="")
         loose = self._loose
         self._close(words)
         last, self._last = self._last, None
