@@ -1,4 +1,6 @@
-"""Writes what follows from the code: `docs/rules/`, `docs/reading.md` and the index of the readers.
+"""Writes what follows from the code: `docs/rules/`, `docs/reading.md`, `docs/labels.md` and the index of the readers.
+
+A rule's page ends with its measured figures, from `docs/results/rule_rates.json` (`benchmarks/rule_rates.py`).
 
 python docs/build.py            writes
 python docs/build.py --check    exit 1 when a page is not what the code says
@@ -7,8 +9,12 @@ python docs/build.py --check    exit 1 when a page is not what the code says
 from __future__ import annotations
 
 import inspect
+import json
 import sys
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import mldiag.readers
 from mldiag.parts import readers_in
@@ -18,23 +24,134 @@ from mldiag.rules import Rule
 
 FOLDER = Path(__file__).parent
 INDEX = Path(mldiag.readers.__file__).with_name("_index.py")
+RATES = FOLDER / "results" / "rule_rates.json"
+LABELS = FOLDER / "results" / "labels.toml"
 
 
-def rule_page(rule: Rule) -> str:
-    """One rule's page as Markdown."""
+def rule_page(rule: Rule, rates: Mapping[str, Any]) -> str:
+    """One rule's page as Markdown. `rates`: the results file; empty where nothing was measured yet."""
     stage = "before training (`--stage pre`) and after" if rule.pre else "after training"
     explains = f"\nMay explain: {', '.join(rule.explains)}.\n" if rule.explains else ""
     yields = f"\nGives way to: {', '.join(rule.gives_way_to)}.\n" if rule.gives_way_to else ""
     return (
         f"# {rule.code} {rule.name}\n\n"
         f"Severity: {rule.severity}. Family: {rule.family}. Checked: {stage}.\n{explains}{yields}\n{rule.doc}\n"
+        f"\n## Measured\n{''.join(measured(rule, rates))}"
     )
+
+
+def measured(rule: Rule, rates: Mapping[str, Any]) -> Iterator[str]:
+    """What was counted of a rule, in Markdown."""
+    found = rates.get("rules", {}).get(rule.code)
+    if found is None:
+        yield "Not measured yet (`benchmarks/rule_rates.py`).\n"
+        return
+    sets, planted = rates["sets"], found["selftest"]
+    yield (
+        f"{rates['date']}, mldiag {rates['version']}, Python {rates['python']}, `{rates['command']}`. In brackets: "
+        f"interval of 95 % (Wilson).\n\n"
+        "| set | runs | looked at | of these healthy | with an error or a warning |\n|---|---|---|---|---|\n"
+    )
+    for name, each in found["sets"].items():
+        healthy, title = each["healthy"], f"{name}: {sets[name]['title']}"
+        excused = "" if healthy["false_alarms"] else "; the label says nothing about what this rule looks at"
+        yield (
+            f"| {title} | {each['runs']} | {each['judged']} | {healthy['tried']} | "
+            f"{_counted(healthy)}{excused if healthy['found'] else ''} |\n"
+        )
+    if planted is not None:
+        healthy = planted["healthy"]
+        told = rates["selftest"]
+        yield (
+            f"| simulated: {told['families']} families of healthy runs, {told['seeds']} seeds | {planted['runs']} | "
+            f"{planted['judged']} | {healthy['tried']} | {_counted(healthy)} |\n"
+        )
+    yield from _by_label(found["sets"])
+    yield from _by_fault(planted)
+
+
+def _by_label(sets: Mapping[str, Any]) -> Iterator[str]:
+    """Recall on labelled runs. A label is one person's reading, and none of them is exhaustive."""
+    rows, unlabelled = [], []
+    for name, each in sets.items():
+        carried = [label for label in each["labels"] if label["by_any"]["tried"]]
+        if not carried:
+            unlabelled.append(name)
+        for label in carried:
+            others = len(label["rules"]) - 1
+            also = _counted(label["by_any"]) if others else "-"
+            shown = _counted(label["shown"]) if label["shown"]["tried"] < label["by_any"]["tried"] else "the same"
+            rows.append(f"| {label['label']} | {name} | {_counted(label['by_this_rule'])} | {also} | {shown} |\n")
+    if rows:
+        yield (
+            "\n| label | in | found by this rule | by any rule for the label | the same, without [labels that the "
+            "files do not show](../labels.md) |\n|---|---|---|---|---|\n"
+        )
+        yield from rows
+    if unlabelled:
+        yield f"\nWhat this rule finds is not labelled in {' and '.join(unlabelled)}.\n"
+
+
+def _by_fault(planted: Mapping[str, Any] | None) -> Iterator[str]:
+    """Recall on planted faults, size by size."""
+    if planted is None or not planted["faults"]:
+        yield "\nNo fault that this rule should find is planted by `mldiag selftest`.\n"
+        return
+    yield (
+        "\n| planted fault | size | found by this rule | by any rule for it | in real runs, by any |\n"
+        "|---|---|---|---|---|\n"
+    )
+    for fault in planted["faults"]:
+        for size in fault["sizes"]:
+            stated = size["size"] == fault["stated_size"]
+            bold = "**" if stated else ""
+            also = _counted(size["by_any"]) if len(fault["rules"]) > 1 else "-"
+            real = _counted(fault["in_labelled_runs"]) if stated and fault["in_labelled_runs"] else ""
+            yield (
+                f"| {fault['fault']} | {bold}{size['size']:g}{bold} {fault['unit']} | "
+                f"{_counted(size['by_this_rule'])} | {also} | {real} |\n"
+            )
+    yield (
+        "\nIn bold: the stated size, at which 95 % are to be found in the simulated runs. Real runs are those of the "
+        "sets above that are labelled healthy and can show the fault; small and noisy ones are among them.\n"
+    )
+
+
+def _counted(rate: Mapping[str, Any]) -> str:
+    """`11 of 13 (85 %, 58 to 96 %)`."""
+    found, tried = rate["found"], rate["tried"]
+    if not tried:
+        return "0 of 0"
+    low, high = (100 * limit for limit in rate["interval"])
+    return f"{found} of {tried} ({100 * found / tried:.0f} %, {low:.0f} to {high:.0f} %)"
 
 
 def rule_index(rules: list[Rule]) -> str:
     """The catalogue, one line a rule."""
     rows = [f"| [{r.code}]({r.stem}.md) | {r.name} | {r.severity} | {r.summary} |" for r in rules]
     return "# Rules\n\n| code | name | severity | what |\n|---|---|---|---|\n" + "\n".join(rows) + "\n"
+
+
+_VERDICTS = {
+    "wrong": "The files show something else",
+    "not shown": "The files do not say it",
+    "missed": "It can be seen, and no rule says it without also saying it of healthy runs",
+}
+
+
+def labels_page(rows: Sequence[Mapping[str, str]]) -> str:
+    """Labels that no rule finds, with what the files show."""
+    parts = [
+        "# Labels that no rule finds\n\n"
+        "The curve, schedule and run rules are measured on runs that a person labelled (one reader, one pass, text "
+        "logs judged as a whole). These labels no rule finds; no rule was bent to them. Recall on the rules' pages "
+        'counts every one of them as missed; where it says "without labels that the files do not show", those of the first '
+        "two sections are left out. Runs are named as in the labelled set.\n"
+    ]
+    for verdict, title in _VERDICTS.items():
+        listed = [f"| {r['run']} | {r['label']} | {r['shows']} |\n" for r in rows if r["verdict"] == verdict]
+        parts.append(f"## {title}\n\n| run | label | what the files show |\n|---|---|---|\n{''.join(listed)}")
+    return "\n".join(parts)
 
 
 def reading_page(readers: list[Reader]) -> str:
@@ -71,8 +188,10 @@ def pages(plugins: Plugins) -> dict[Path, str]:
     """Every generated file by its path."""
     readers = sorted(readers_in("mldiag.readers"), key=lambda r: r.name)
     rules = sorted(plugins.rules.values(), key=lambda r: r.code)
-    found = {FOLDER / "rules" / f"{r.stem}.md": rule_page(r) for r in rules}
+    rates = json.loads(RATES.read_text(encoding="utf-8")) if RATES.is_file() else {}
+    found = {FOLDER / "rules" / f"{r.stem}.md": rule_page(r, rates) for r in rules}
     found[FOLDER / "rules" / "README.md"] = rule_index(rules)
+    found[FOLDER / "labels.md"] = labels_page(tomllib.loads(LABELS.read_text(encoding="utf-8"))["label"])
     found[FOLDER / "reading.md"] = reading_page(readers)
     found[INDEX] = reader_index(readers)
     return found
@@ -81,7 +200,7 @@ def pages(plugins: Plugins) -> dict[Path, str]:
 def main() -> int:
     """Writes or checks every page; returns the exit code."""
     wanted = pages(load())
-    known = (*FOLDER.glob("rules/*.md"), FOLDER / "reading.md", INDEX)
+    known = (*FOLDER.glob("rules/*.md"), FOLDER / "labels.md", FOLDER / "reading.md", INDEX)
     old = {p: p.read_text(encoding="utf-8") for p in known if p.is_file()}
     stale = sorted(p.name for p in wanted.keys() | old.keys() if wanted.get(p) != old.get(p))
     if "--check" in sys.argv[1:]:

@@ -107,11 +107,12 @@ def loss_spikes(
         early = _early(curve, min_early_rise, early_sigmas)
         if early is not None:
             yield early
-        found = stats.excursions(curve.values, min_sigmas, min_factor)
+        values = _above_zero(curve.values)
+        found = stats.excursions(values, min_sigmas, min_factor)
         start = max(curve.values[:3])
         noisy = found.relative and found.sigma > max_noise
         if noisy:
-            found = _in_logarithms(curve.values, noisy_sigmas, min_factor)
+            found = _in_logarithms(values, noisy_sigmas, min_factor)
         lr = curves.get("lr")
         axes = _same_axis(lr, curve)
         sharp = found.relative and not noisy and found.sigma <= quiet
@@ -150,6 +151,20 @@ def loss_spikes(
             level = Severity.INFO if train and len(brief) == 1 else Severity.WARNING
             limit = noisy_sigmas if noisy else min_sigmas
             yield _brief(curve, brief, found, start, level, (limit, min_factor, min_spikes, alpha), noisy)
+
+
+def _above_zero(values: Sequence[float]) -> Sequence[float]:
+    """Zeros that are small values, rounded, become the smallest value that is none."""
+    if stats.extremes(values)[0] != 0:
+        return values
+    if len(values) < stats.LONG:
+        least = min((v for v in values if v > 0), default=0.0)
+        return [v or least for v in values]
+    import numpy as np
+
+    wide = np.array(values, dtype=np.float64)
+    wide[wide == 0] = wide[wide > 0].min(initial=wide.max())
+    return array("d", wide.tobytes())
 
 
 def _in_logarithms(values: Sequence[float], limit: float, factor: float) -> stats.Excursions:

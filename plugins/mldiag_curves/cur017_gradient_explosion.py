@@ -48,10 +48,10 @@ def gradient_explosion(
     The norm behind the first twentieth of the run, against the median of all values of it before the place in
     question. It exploded where the median of a stretch is above ten times that and twice what nine in ten values
     before were below; or where the last values before the loss or the norm became NaN are. Single values above ten
-    times the level count where the loss jumped at the same steps, three times at least, unless many lie between four
-    and eight times their noise: then the data have a heavy tail. High norms that come down at the start of a run or
-    in which the loss came down (a model that leaves its first plateau), and single ones at which it does nothing, are
-    ordinary.
+    times the level count where they are above the norms of the start and the loss jumped at the same steps, three
+    times at least, unless many lie between four and eight times their noise: then the data have a heavy tail. High
+    norms that come down at the start of a run or in which the loss came down (a model that leaves its first plateau),
+    and single ones at which it does nothing, are ordinary.
 
     An error where the norm is still there at the end or the loss became NaN; otherwise a warning. Values that are NaN
     or infinite are another rule's (non-finite): here they only end the series.
@@ -180,7 +180,9 @@ def _tied(curve: Curve, begin: int, loss: Curve | None, factor: float, min_rise:
     if loss is None or len(loss) < 20:
         return []
     found = stats.excursions(curve.values[begin:], 8.0, factor)
-    spikes = [s for s in found.spikes if s.level > 0]
+    # Of a few examples that are nearly learnt one that is not has many times their gradient, but not that of the start.
+    early = max(curve.values[:begin])
+    spikes = [s for s in found.spikes if s.level > 0 and s.value > early]
     if not spikes or not found.apart:
         return []
     gained = stats.head_level(loss.values) - stats.best_level(stats.binned(loss.values))[1]

@@ -22,6 +22,10 @@ from mldiag.api import (
 _ENDS = ("cos", "lin", "poly")
 
 
+_TELLING = 0.9
+"""Last / peak rate up to which the rates tell where their decay ends: of its first tenth floor and end are one."""
+
+
 @rule("SCH001", severity="error", pre=True, explains=("CUR001", "CUR007", "SMP001", "SMP002", "SMP003", "SCH003"))
 def truncated_schedule(
     plan: Plan,
@@ -141,14 +145,22 @@ def _cut_decay(plan: Plan, lr: LrCurve | None, max_decay: float, min_last: float
     last = lr.axis[-1]
     if lr.end is None or lr.last_ratio < min_last or lr.end <= max_decay * last:
         return []
-    where = lr.curve.source
+    where, total = lr.curve.source, plan.total_steps
+    if total is not None and total.certain and lr.unit == "step" and total.value > max_decay * last:
+        ahead = f"its schedule was planned over {total.value:,.0f} steps"
+        end = [Evidence("planned steps", total.value, max_decay * last, total.source, "step")]
+    elif lr.last_ratio > _TELLING:
+        ahead, end = "its decay had hardly begun", []
+    else:
+        ahead = f"its decay was heading for {lr.unit} {lr.end:,.0f}"
+        end = [Evidence("end of the decay", lr.end, max_decay * last, where, lr.unit)]
+    share = f"{100 * lr.last_ratio:.0f} %"
     finding = Finding(
-        f"the learning rate ended at {100 * lr.last_ratio:.0f} % of its peak: its decay was heading for "
-        f"{lr.unit} {lr.end:,.0f}, and the run ended at {last:,.0f}",
+        f"the learning rate ended at {share} of its peak: {ahead}, and the run ended at {last:,.0f}",
         at=where,
         evidence=(
             Evidence("last / peak lr", lr.last_ratio, min_last, where),
-            Evidence("end of the decay", lr.end, max_decay * last, where, lr.unit),
+            *end,
             Evidence("end of the run", last, at=where, unit=lr.unit),
         ),
         fix=Fix.show("let the decay end with the run"),

@@ -4,7 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mldiag.api import Amount, Evidence, Finding, Fix, LrCurve, NotApplicable, Plan, Severity, edit_setting, rule
+from mldiag.api import (
+    Amount,
+    Evidence,
+    Finding,
+    Fix,
+    LrCurve,
+    NotApplicable,
+    Plan,
+    ScheduleKind,
+    Severity,
+    edit_setting,
+    rule,
+)
+
+_SMOOTH = (ScheduleKind.COSINE, ScheduleKind.LINEAR, ScheduleKind.POLYNOMIAL)
+_RISEN, _AT_ZERO, _DECAYED = 5, 0.005, 0.2
+"""Points of a rise, distance of its beginning from zero / run, and last / peak rate, with which it is told apart."""
 
 
 @rule("SCH003", severity="warning", pre=True, explains=("CUR003", "CUR007"), gives_way_to=("SCH004",))
@@ -16,6 +32,7 @@ def excessive_warmup(
     short_run: int = 1000,
     max_short_share: float = 0.2,
     max_peak: float = 0.4,
+    max_straight: float = 0.2,
     target: float = 0.05,
 ) -> Iterator[Finding]:
     """The learning rate warms up for too large a share of the steps that run.
@@ -38,6 +55,8 @@ def excessive_warmup(
     - `short_run` (1,000 steps) and `max_short_share` (0.2): below so many steps, a warm-up under the second share is
       only told, as information; Adam's second moment needs a warm-up that does not shrink with the run.
     - `max_peak` (0.4): latest place of the logged peak, as a share of the run; a one-cycle schedule has it at 0.3.
+    - `max_straight` (0.2): largest share of a straight rise from zero, which is a warm-up and no one-cycle schedule, in
+      the logged rates of a run whose decay came to its end.
     - `target` (0.05): the share that the fix sets.
 
     ## Fix
@@ -63,7 +82,9 @@ def excessive_warmup(
         raise NotApplicable(f"{known}, and no learning rates that show a peak were logged")
     if (plan.epochs or plan.total_steps) and not plan.complete:
         raise NotApplicable("the run did not finish, so its peak learning rate does not show the planned warm-up")
-    if lr.rises and lr.peak_share > max_peak:
+    # A rate that is set to another one is no warm-up.
+    gradual = len(set(lr.values[: lr.peak + 1])) > 2 if lr.rises else False
+    if gradual and lr.peak_share > max_peak:
         yield Finding(
             f"the learning rate rose until {lr.unit} {lr.axis[lr.peak]:,g}, {100 * lr.peak_share:.0f} % of the run",
             at=lr.curve.source,
@@ -76,6 +97,36 @@ def excessive_warmup(
             ),
             fix=Fix.show(f"end the warm-up at {100 * target:.0f} % of the run"),
         )
+        return
+    straight = _straight(lr)
+    if straight is not None and straight > max_straight:
+        yield Finding(
+            f"the learning rate rose from zero in a straight line until {lr.unit} {lr.shape.warmup:,.0f}, "
+            f"{100 * straight:.0f} % of the run, and decayed after that",
+            at=lr.curve.source,
+            evidence=(
+                Evidence("warm-up / run", straight, max_straight, lr.curve.source),
+                Evidence("warm-up ends at", lr.shape.warmup, at=lr.curve.source, unit=lr.unit),
+                Evidence("end of the run", lr.axis[-1], at=lr.curve.source, unit=lr.unit),
+                Evidence("points of the rise", lr.shape.risen),
+                Evidence("last / peak lr", lr.last_ratio, _DECAYED, lr.curve.source),
+            ),
+            fix=Fix.show(f"end the warm-up at {100 * target:.0f} % of the run"),
+        )
+
+
+def _straight(lr: LrCurve) -> float | None:
+    """Share of the run in a straight rise from zero, where the decay after it is known and was done.
+
+    A one-cycle schedule rises from a fraction of its peak (PyTorch: 1/25), mostly along a cosine.
+    """
+    shape = lr.shape
+    if shape.kind not in _SMOOTH or not shape.warmup or shape.slope <= 0 or shape.risen < _RISEN:
+        return None
+    zero = lr.axis[0] - lr.values[0] / shape.slope
+    if lr.curve.begun_late or abs(zero) > _AT_ZERO * lr.axis[-1] or lr.last_ratio > _DECAYED:
+        return None
+    return shape.warmup / lr.axis[-1]
 
 
 def _stated(plan: Plan, warmup: Amount, run: Amount, max_share: float, target: float, severity: Severity) -> Finding:

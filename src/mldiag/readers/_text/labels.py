@@ -110,6 +110,16 @@ UNIT = lazily(
     r"\s?(%|(?:ms|us|µs|ns|sec(?:ond)?s?|s|min(?:ute)?s?|mins|hours?|hrs?|h|days?|[KMGT]i?B|[kKMG])(?![\w/]|\s*[:=])"
     r"|[A-Za-z_]+/(?:s|sec|second|secs|it|step|iter|batch|epoch|sample|image|img|steps)\b(?!\s*[:=])\.?)"
 )
+_PER = lazily(
+    r"(?:tok(?:en)?s?|words?|samples?|ex(?:amples?)?|im(?:g|age)s?|seq(?:uence)?s?|frames?|it(?:er(?:ation)?)?s?|steps?"
+    r"|batch(?:es)?|updates?)/(?:s|sec|second)|(?:s|secs?|seconds?|ms)/(?:it|iter|iteration|step|batch|update)",
+    re.IGNORECASE,
+)
+"""Speeds whose name is their unit."""
+_WORK = lazily(
+    r"(?:tok(?:en)?s?|words?|samples?|ex(?:amples?)?|im(?:g|age)s?|seq(?:uence)?s?)/(?:s|sec|second)", re.IGNORECASE
+)
+"""Those that are told behind a number, too; of steps, and of an item each, progress bars say it, as a mean."""
 _SPEED = lazily(r"speed|throughput|rate|fps|ips|[tws]ps|time|per_|/s|performance|avg", re.IGNORECASE)
 """In the labels of numbers that a speed's unit may stand behind."""
 _GLUED = lazily(r"[^\W\d]\w*(?!\w|\s*[:=])")
@@ -251,6 +261,8 @@ def meaning(label: str) -> Meaning:
         words = words[1:]
     if not words or not any(map(_LETTER.search, words)):
         return Meaning()
+    if _PER.fullmatch(label):
+        return Meaning("metric", series_name("_".join(words)))
     if words[0] in ("start", "begin", "end") and "_" not in label:
         words = words[1:] or words
     joined = "_".join(words)
@@ -320,4 +332,4 @@ def meaning_behind(label: str) -> Meaning:
     """What a label behind its number means; only what is known, since any word can stand there."""
     plain = normalized(label)
     found = meaning(_NAMES_BEHIND.get(plain, label))
-    return found if found.known or plain in _NAMES_BEHIND else Meaning()
+    return found if found.known or _WORK.fullmatch(label) or plain in _NAMES_BEHIND else Meaning()
