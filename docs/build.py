@@ -145,8 +145,8 @@ def labels_page(rows: Sequence[Mapping[str, str]]) -> str:
         "# Labels that no rule finds\n\n"
         "The curve, schedule and run rules are measured on runs that a person labelled (one reader, one pass, text "
         "logs judged as a whole). These labels no rule finds; no rule was bent to them. Recall on the rules' pages "
-        'counts every one of them as missed; where it says "without labels that the files do not show", those of the first '
-        "two sections are left out. Runs are named as in the labelled set.\n"
+        'counts every one of them as missed; where it says "without labels that the files do not show", those of the '
+        "first two sections are left out. Runs are named as in the labelled set.\n"
     ]
     for verdict, title in _VERDICTS.items():
         listed = [f"| {r['run']} | {r['label']} | {r['shows']} |\n" for r in rows if r["verdict"] == verdict]
