@@ -185,11 +185,12 @@ class _Test:
         findings = {f.code for f in before.findings}
         for catch in self.catches:
             usable = [rule for rule in catch.rules if not findings.intersection((rule.code, *rule.gives_way_to))]
-            if not usable:
-                if catch.rules:
-                    rule = catch.rules[0]
-                    codes = [c for c in (rule.code, *rule.gives_way_to) if c in findings]
-                    catch.unfit.setdefault(host.name, f"{codes[0]} has a finding on the run as it is")
+            # What one of its rules says of the user's run already, it would say of the planted one as well.
+            hidden = [rule for rule in catch.rules if rule not in usable]
+            if not usable or (hidden and not host.simulated):
+                for rule in hidden[:1]:
+                    code = next(c for c in (rule.code, *rule.gives_way_to) if c in findings)
+                    catch.unfit.setdefault(host.name, f"{code} has a finding on the run as it is")
                 continue
             for size in catch.sizes:
                 if size is catch.stated or not host.simulated or count % FEWER == 0:
