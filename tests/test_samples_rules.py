@@ -29,9 +29,15 @@ def samples_of(*outputs: str, prompt: str | None = None) -> Samples:
     return Samples(tuple(Sample(o, Source("samples.json", n + 1), prompt) for n, o in enumerate(outputs)))
 
 
+def holds_no_window_twice(period: str, window: int) -> bool:
+    """Such a loop is seen whole; any other only in parts, as `loops` says."""
+    endless = period * (2 + window)
+    return len({endless[i : i + window] for i in range(len(period))}) == len(period)
+
+
 @given(
     st.text("abc", max_size=40),
-    st.text("defgh", min_size=1, max_size=12).filter(lambda p: p not in (p + p)[1:-1]),
+    st.text("defgh", min_size=1, max_size=12).filter(lambda p: holds_no_window_twice(p, 6)),
     st.integers(8, 30),
 )
 def test_a_planted_loop_is_found_with_its_period_and_place(before: str, period: str, times: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -58,8 +59,10 @@ def read(name: str, data: bytes) -> list[object]:
 @settings(max_examples=250)
 @given(st.sampled_from(sorted(READERS)), st.binary(max_size=120) | TEXT)
 def test_any_bytes_are_read_or_refused(name: str, data: bytes) -> None:
-    if name != "args.txt" or style(File(Path("/nowhere"), name, data)):
-        read(name, data)
+    with suppress(ReadError):
+        if name == "args.txt" and not style(File(Path("/nowhere"), name, data)):
+            return
+    read(name, data)
 
 
 @pytest.mark.parametrize("name", LINES)
