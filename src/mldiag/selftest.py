@@ -1,9 +1,10 @@
 """Whether the rules find what they are there for: faults are planted into healthy runs, and the rules applied.
 
 Every fault is planted at its stated size into every run that can show it, once per seed; at its other sizes into fewer.
-A rule that already has a finding on the run as it was, or gives way to one that has, cannot be tested on it, and the
-fault is not planted there unless another of its rules can find it. Found is found by one of the rules that the fault
-names: what other rules say of it is listed apart. A rule that is skipped has found nothing.
+A rule that already has a finding on the run as it was, or gives way to one that has, cannot be tested on it. Such a
+fault is not planted into a run of the user, and into a simulated one only where another of its rules can find it. Found
+is found by one of the rules that the fault names: what other rules say of it is listed apart. A rule that is skipped
+has found nothing.
 """
 
 from __future__ import annotations

@@ -59,8 +59,8 @@ def command(
     """Plants faults into healthy runs and says which rules find them, from which size of the effect on.
 
     Without PATH into the healthy runs that mldiag simulates; the same runs show how often a rule raises a false alarm.
-    With PATH into the runs found there, which tells what would be found in runs like yours: a rule that has a finding
-    on such a run already is not tested on it.
+    With PATH into the runs found there, which tells what would be found in runs like yours: a fault of which a rule
+    has a finding on such a run already is not planted into it.
 
     Exit codes: 0 each fault that could be planted is found in 95 % at its stated size, and at most 1 % of the simulated
     runs raised an error or a warning; 1 not so; 2 nothing could be tested, a path could not be used or a rule broke. A
