@@ -94,3 +94,55 @@ def test_options_reach_the_rule_by_code_or_name(plugins: Plugins, tmp_path: Path
     config = find(run)
     config.check(plugins.rules.values())
     assert config.options_by_name(plugins.rules.values())["excessive-warmup"] == {"max_share": 0.25}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[[expect]]\nmetirc = "val/loss"\nbelow = 1', "metirc"),
+        ("[[expect]]\nbelow = 1", "names no metric"),
+        ('[[expect]]\nmetric = "val/loss"', "nothing is expected of val/loss"),
+        ('[[expect]]\nmetric = "val/loss"\nbelow = "4"', "expected a number"),
+        ('[[expect]]\nmetric = "val/loss"\nat = "end"\nbelow = 4', "expected last, best, first"),
+        ('[[expect]]\nmetric = "val/loss"\ngap = 0.5', "gap = {below = 0.5}"),
+        ('[expect]\nmetric = "val/loss"', "[[expect]]"),
+        ('[[reference]]\nmetric = "val/loss"', "has no value"),
+        ('[[reference]]\nmetric = "val/loss"\nvalue = 1\nby = 3', "expected a text"),
+        ('[[overrides]]\nignore = ["CUR001"]', "names no runs"),
+        ('[[overrides]]\nruns = ["a"]\nselect = ["CUR001"]', "unknown key 'select'"),
+        ('[[overrides]]\nruns = ["a"]\nignore = ["CUR999"]', "CUR999"),
+        ('[[overrides]]\nruns = ["a"]\n[overrides.rules.truncated-schedule]\ntolerence = 1', "tolerence"),
+        ("baseline = 3", "expected a path"),
+    ],
+)
+def test_a_figure_or_override_that_means_nothing_is_refused(
+    tmp_path: Path, plugins: Plugins, text: str, said: str
+) -> None:
+    run = write(tmp_path, text + "\n", "mldiag.toml")
+    with pytest.raises(SettingsError) as refused:
+        find(run).check(plugins.rules.values())
+    assert said in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_options_of_an_override_go_before_those_of_all(tmp_path: Path, plugins: Plugins) -> None:
+    run = write(
+        tmp_path,
+        "[rules.truncated-schedule]\ntolerance = 0.1\n"
+        '[[overrides]]\nruns = ["runs/*"]\n[overrides.rules.SCH001]\ntolerance = 0.3\n',
+        "mldiag.toml",
+    )
+    rules = [plugins.rules["SCH001"]]
+    config = find(run)
+    assert config.options_by_name(rules, "a", run)["truncated-schedule"] == {"tolerance": 0.3}
+    assert config.options_by_name(rules, "b", tmp_path / "other")["truncated-schedule"] == {"tolerance": 0.1}
+
+
+def test_figures_point_at_their_table_and_hold_for_the_runs_they_name(tmp_path: Path) -> None:
+    run = write(
+        tmp_path,
+        '# targets\n[[tool.mldiag.expect]]\nmetric = "val/loss"\nbelow = 4.3\n\n'
+        '[[tool.mldiag.expect]]\nmetric = "val/accuracy"\nabove = 0.2\nruns = "*/b"\n',
+    )
+    (figure,) = find(run).figures_of("a", run)
+    assert (figure.source.path, figure.source.line) == ("../../pyproject.toml", 2)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import posixpath
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from mldiag import settings
 from mldiag.artifacts import Launch, SettingValue, Unread
@@ -17,12 +18,16 @@ from mldiag.assembly import Gathered, Shared, assembled, by_program, gathered
 from mldiag.discovery import SCRIPTS, Root, discover
 from mldiag.engine import apply_rules
 from mldiag.errors import MldiagError, ReadError, SettingsError
+from mldiag.expectations import Expectation, Reference
 from mldiag.files import File, Folder, size_of
+from mldiag.groups import Against, Group, Member, common_folder, member_of
 from mldiag.journal import FOLDER as JOURNAL, copies_in
 from mldiag.plugins import Plugins
 from mldiag.report import Report, RunReport
+from mldiag.rules import Rule
 from mldiag.run import Run
 from mldiag.settings import Config
+from mldiag.vocabulary import series_name
 
 _BROUGHT_ALONG = (".py", ".yaml", ".yml", ".json", ".toml")
 
@@ -32,6 +37,7 @@ class Request(Struct, frozen=True):
 
     Attributes:
         overlay: absolute path → content that replaces what is on disk, for a fix that is being tried.
+        against: a run that the results of the others are held against; None: as configured.
     """
 
     paths: tuple[Path, ...]
@@ -39,6 +45,7 @@ class Request(Struct, frozen=True):
     ignore: tuple[str, ...] = ()
     pre: bool = False
     overlay: Mapping[Path, bytes] = field(default_factory=dict)
+    against: Path | None = None
 
 
 def read_runs(request: Request, plugins: Plugins, problems: list[str]) -> Iterator[Run]:
@@ -68,6 +75,9 @@ def audit(request: Request, plugins: Plugins) -> Report:
     if not rules:
         problems.append("no rule is loaded; is mldiag installed with its plugins? (`mldiag plugins`)")
     configs = _Configs(request, plugins)
+    baselines = _Baselines(request, plugins, problems)
+    comparing = any(rule.compares for rule in rules)
+    members: list[Member] = []
     for run in read_runs(request, plugins, problems):
         try:
             config = configs.of(run.root)
@@ -82,8 +92,87 @@ def audit(request: Request, plugins: Plugins) -> Report:
             continue
         if rules and not chosen:
             problems.append(f"{run.path}: no rule is left to apply; what is selected is ignored as well")
-        reports.append(apply_rules(run, chosen, config.options_by_name(rules), loaded=rules))
+        _expect(run, config)
+        baselines.give(run, config)
+        if comparing and not run.pre:
+            members.append(member_of(run))
+        options = config.options_by_name(rules, run.path, run.root)
+        reports.append(apply_rules(run, chosen, options, loaded=rules))
+    if len(members) > 1 or (members and baselines.found):
+        reports = _compared(members, rules, configs, baselines, reports)
     return Report(tuple(reports), tuple(problems), time.perf_counter() - started, __version__, tuple(rules))
+
+
+def _compared(
+    members: Sequence[Member],
+    rules: Sequence[Rule],
+    configs: _Configs,
+    baselines: _Baselines,
+    reports: Sequence[RunReport],
+) -> list[RunReport]:
+    """The reports of the runs with one more, of the rules that look at all of them together."""
+    folder, label = common_folder(members)
+    try:
+        config = configs.of(folder)
+    except SettingsError:  # told already, for the runs that it holds for
+        return [*reports]
+    chosen = [r for r in config.chosen(rules, label, folder) if r.compares]
+    if not chosen:
+        return [*reports]
+    against = baselines.of(config)
+    group = Group(tuple(m.seen_from(folder) for m in members), against.seen_from(folder) if against else None)
+    run = Run(folder, label, folder.name, _derived={Group: group})
+    _expect(run, config)
+    together = apply_rules(run, chosen, config.options_by_name(rules, label, folder), loaded=rules)
+    codes = {rule.code for rule in chosen}
+    alone = [replace(r, skipped=tuple(s for s in r.skipped if s.code not in codes)) for r in reports]
+    return [*alone, replace(together, members=tuple(m.path for m in members))]
+
+
+def _expect(run: Run, config: Config) -> None:
+    """Gives a run the figures of the configuration that its results are held against."""
+    figures = config.figures_of(run.path, run.root)
+    if figures:
+        named = [replace(f, metric=series_name(f.metric)) for f in figures]
+        of = {kind: tuple(f for f in named if isinstance(f, kind)) for kind in (Expectation, Reference)}
+        run.artifacts = {**run.artifacts, **{kind: found for kind, found in of.items() if found}}
+
+
+class _Baselines:
+    """The run that others are held against, as the command line or the configuration names it; read once."""
+
+    def __init__(self, request: Request, plugins: Plugins, problems: list[str]) -> None:
+        self._request = request
+        self._plugins = plugins
+        self._problems = problems
+        self._known: dict[Path, Member | None] = {}
+
+    def of(self, config: Config) -> Member | None:
+        path = self._request.against or config.against
+        if path is None:
+            return None
+        path = path.resolve()
+        if path not in self._known:
+            self._known[path] = self._read(path)
+        return self._known[path]
+
+    @property
+    def found(self) -> bool:
+        return any(member is not None for member in self._known.values())
+
+    def give(self, run: Run, config: Config) -> None:
+        """Makes it an artifact of a run; it is not held against itself."""
+        member = self.of(config)
+        if member is not None and member.root != run.root.resolve():
+            run.artifacts = {**run.artifacts, Against.of: (member.seen_from(run.root.resolve()),)}
+
+    def _read(self, path: Path) -> Member | None:
+        runs = list(read_runs(Request((path,)), self._plugins, self._problems))
+        if len(runs) != 1:
+            said = "no run" if not runs else f"{len(runs):,} runs"
+            self._problems.append(f"{path}: {said} found; expected the one run that others are held against")
+            return None
+        return member_of(runs[0])
 
 
 def _is_file(path: Path) -> bool:

@@ -14,6 +14,11 @@ _CAPPED = frozenset({
 })  # fmt: skip
 _UNCAPPED = frozenset({"psnr", "perplexity", "mae", "mse", "rmse", "wer", "cer", "ter"})
 
+_LOWER = frozenset({
+    "loss", "losses", "perplexity", "ppl", "error", "err", "mae", "mse", "rmse", "mape", "wer", "cer", "ter", "nll",
+    "fid", "lpips", "bpc", "bpd", "bpb",
+})  # fmt: skip
+
 _QUALIFIERS = frozenset({
     "score", "coef", "coefficient", "index", "mean", "avg", "average", "macro", "micro", "weighted", "samples",
     "binary", "multiclass", "multilabel", "top", "top1", "top3", "top5", "0", "1", "3", "5", "10", "50", "75", "95",
@@ -38,6 +43,13 @@ def is_capped(name: str) -> bool:
     """Whether 1 (or 100 %) is the best that such a score can be, by its name."""
     words = _words(name.rpartition("/")[2])
     return not words & _UNCAPPED and (bool(words & _CAPPED) or {"exact", "match"} <= words)
+
+
+def is_lower_better(name: str) -> bool:
+    """Whether the lower value of a series is the better one, by its name: losses, errors, perplexities, distances."""
+    parts = name.lower().split("/")
+    words = set(re.split(r"[_\W]+", parts[-1]))
+    return "loss" in parts or bool(words & _LOWER) or parts[-1].startswith("bits_per")
 
 
 def _words(quantity: str) -> set[str]:

@@ -24,6 +24,8 @@ class RunReport(Struct, frozen=True):
         path: the run's path as the user gave it or as it was found below that; all other paths are relative to it.
         suppressed: findings that a comment in the file silenced.
         unused: rules in such comments that silenced nothing.
+        members: paths of the runs that were compared, where this tells of several together; else empty.
+        accepted: findings that the baseline file holds already.
     """
 
     path: str
@@ -36,11 +38,13 @@ class RunReport(Struct, frozen=True):
     suppressed: tuple[Finding, ...] = ()
     unused: tuple[Unused, ...] = ()
     files: int = 0
+    members: tuple[str, ...] = ()
+    accepted: tuple[Finding, ...] = ()
 
     @property
     def checked(self) -> bool:
         """At least one rule looked at the run: zero rules is not passed."""
-        return bool(self.findings or self.clean or self.suppressed)
+        return bool(self.findings or self.clean or self.suppressed or self.accepted)
 
 
 class Report(Struct, frozen=True):
@@ -57,6 +61,17 @@ class Report(Struct, frozen=True):
     seconds: float = 0.0
     version: str = ""
     rules: tuple[Rule, ...] = ()
+
+    @property
+    def single(self) -> tuple[RunReport, ...]:
+        """The reports of one run each, without what was said of several together."""
+        return tuple(run for run in self.runs if not run.members)
+
+    @property
+    def unchecked(self) -> tuple[RunReport, ...]:
+        """The runs that no rule looked at, neither alone nor together with others."""
+        together = {path for run in self.runs if run.members and run.checked for path in run.members}
+        return tuple(run for run in self.single if not (run.checked or run.path in together))
 
     @property
     def findings(self) -> Iterator[Finding]:
@@ -78,8 +93,7 @@ class Report(Struct, frozen=True):
         """
         unread = any(u.known for run in self.runs for u in run.unread)
         failed = any(run.failed for run in self.runs)
-        idle = not all(run.checked for run in self.runs)
-        if self.problems or not self.runs or unread or failed or idle:
+        if self.problems or not self.runs or unread or failed or self.unchecked:
             return BROKEN
         if fail_on is not None and any(f.level.rank <= fail_on.rank for f in self.findings):
             return FOUND

@@ -13,6 +13,7 @@ from typing import Any
 from msgspec import Struct
 
 from mldiag.findings import Finding, Safety, Severity
+from mldiag.groups import Group
 from mldiag.patterns import lazily
 
 Check = Callable[..., Iterable[Finding]]
@@ -50,6 +51,11 @@ class Rule(Struct, frozen=True):
     def options(self) -> Mapping[str, Any]:
         """Option name → default. The default's type is the option's type."""
         return options_of(self.check)
+
+    @property
+    def compares(self) -> bool:
+        """It looks at several runs at once: one of its inputs is a `Group`."""
+        return any(wanted.type is Group for wanted in self.inputs)
 
     def check_signature(self) -> None:
         """Finds out now, not in the middle of an audit, whether the parameters can be understood.

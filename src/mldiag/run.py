@@ -11,6 +11,7 @@ from msgspec import Struct, field
 from mldiag.artifacts import Collection, LogRows, Metrics, Program, Samples, Series, Settings, Unread
 from mldiag.errors import NotApplicable
 from mldiag.facts import Fact
+from mldiag.groups import Group
 from mldiag.suppression import Suppression
 
 
@@ -83,6 +84,8 @@ class Run(Struct):
         if kind is Program:
             known = self.program.launch or self.program.sources
             return self.program if known else Missing("no launch script and no source were found")
+        if kind is Group:
+            return Missing("several runs are compared, and one was checked")
         if issubclass(kind, Collection):
             found = self.artifacts.get(kind.of)
             return kind(found) if found else Missing(f"no {kind.called} were found")

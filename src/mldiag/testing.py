@@ -6,6 +6,8 @@ A case file has the stem of its rule's file and holds `[[case]]` tables:
     name = "10,000 of 83,306 planned steps"
     outcome = "found"                       # found, clean or skipped
     pre = true                              # optional: as with --stage pre
+    check = ["new"]                         # optional: the folders to check, where not all of the files are
+    against = "old"                         # optional: as with --against
     options = {tolerance = 0.05}            # optional: rule options
     [case.files]                            # path → content; `base64:...` for bytes that are no text
     "run.sh" = '''
@@ -23,6 +25,9 @@ A case file has the stem of its rule's file and holds `[[case]]` tables:
     "run.sh" = '''
     python train.py --total_steps 83306
     '''
+
+A case whose files hold a `mldiag.toml`, and one of a rule that compares runs, is a whole audit with that configuration;
+its options then stand there.
 
 A newline right after the opening quotes is TOML's and is dropped; the content otherwise is what is written.
 """
@@ -50,7 +55,7 @@ from mldiag.report import RunReport
 from mldiag.rules import Rule
 
 OUTCOMES = ("found", "clean", "skipped")
-_KEYS = {"name", "outcome", "pre", "options", "files", "expect", "fixed"}
+_KEYS = {"name", "outcome", "pre", "check", "against", "options", "files", "expect", "fixed"}
 _EXPECTED = {"count", "severity", "message", "at", "evidence", "fix", "reason", "explains"}
 
 
@@ -65,6 +70,8 @@ class Case(Struct, frozen=True):
     options: Mapping[str, Any] = field(default_factory=dict)
     expect: Mapping[str, Any] = field(default_factory=dict)
     fixed: Mapping[str, str] | None = None
+    check: tuple[str, ...] = ()
+    against: str = ""
 
     @property
     def code(self) -> str:
@@ -99,6 +106,8 @@ def _case(path: Path, raw: Mapping[str, Any]) -> Case:
         raw.get("options", {}),
         raw.get("expect", {}),
         raw.get("fixed"),
+        tuple(raw.get("check", ())),
+        raw.get("against", ""),
     )
 
 
@@ -114,7 +123,10 @@ def check_case(case: Case, plugins: Plugins | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "run"
         write_files(root, case.files)
-        report = judge(root, [rule], loaded, pre=case.pre, options={rule.name: dict(case.options)})
+        if rule.compares or case.against or "mldiag.toml" in case.files:
+            report = _audited(case, rule, root, loaded)
+        else:
+            report = judge(root, [rule], loaded, pre=case.pre, options={rule.name: dict(case.options)})
         _compare(case, rule, report)
         if case.fixed is not None:
             _check_fix(case, rule, report, root, loaded)
@@ -153,6 +165,21 @@ def judge(
     assert len(found) == 1, f"{len(found)} runs at {root}: {[r.label for r in found]}"
     folder = Folder(found[0].folder, found[0].files, overlay)
     return apply_rules(read_run(folder, found[0].label, plugins, pre=pre), rules, options)
+
+
+def _audited(case: Case, rule: Rule, root: Path, plugins: Plugins) -> RunReport:
+    """What a whole audit says of one rule: of the runs together where it compares them, else of the only one."""
+    from mldiag.audit import Request, audit
+
+    assert not case.options, f"{case}: options of a whole audit stand in its mldiag.toml"
+    paths = tuple(root / folder for folder in case.check) or (root,)
+    against = root / case.against if case.against else None
+    report = audit(Request(paths, (rule.code,), pre=case.pre, against=against), plugins)
+    assert not report.problems, f"{case}: {report.problems}"
+    together = [run for run in report.runs if run.members]
+    found = together if rule.compares and together else report.single
+    assert len(found) == 1, f"{case}: {len(found)} runs: {[run.path for run in found]}"
+    return found[0]
 
 
 def _compare(case: Case, rule: Rule, report: RunReport) -> None:

@@ -43,6 +43,7 @@ def test_the_keys_are_those_of_schema_1_in_their_order() -> None:
     assert made["tool"] == {"name": "mldiag", "version": "1.0"}
     assert list(made["runs"][0]) == [
         "path", "name", "findings", "clean", "skipped", "failed", "unread", "suppressed", "unused_suppressions",
+        "accepted", "members",
     ]  # fmt: skip
     told = made["runs"][0]["findings"][0]
     assert list(told) == [

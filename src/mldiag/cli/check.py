@@ -101,6 +101,23 @@ def _formats(ctx: click.Context, parameter: click.Parameter, incomplete: str) ->
     help="Write the format beside it to FILE instead of stdout; the pair may be repeated.",
 )
 @click.option(
+    "--against",
+    metavar="RUN",
+    type=click.Path(path_type=Path),
+    help="Hold the results against those of this run, such as the last good one.",
+)
+@click.option(
+    "--baseline",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Leave out the findings that FILE accepts (default: as configured).",
+)
+@click.option(
+    "--write-baseline",
+    is_flag=True,
+    help="Accept all that is found now: write it to the baseline file (default: mldiag-baseline.json).",
+)
+@click.option(
     "--show-skipped", is_flag=True, help="List the rules that were skipped, with the reason, and those that are clean."
 )
 @click.option("--verbose", "-v", is_flag=True, help="Show all the evidence of symptoms and infos as well.")
@@ -115,6 +132,9 @@ def command(
     fail_on: str | None,
     require: tuple[str, ...],
     outputs: tuple[tuple[str, str | None], ...],
+    against: Path | None,
+    baseline: Path | None,
+    write_baseline: bool,
     rules: tuple[Path, ...],
     **flags: Any,
 ) -> int:
@@ -136,7 +156,18 @@ def command(
         if name not in plugins.reporters:
             raise MldiagError(f"no format {name!r}; there are {', '.join(sorted(plugins.reporters))}")
     gate = _gate(paths, fail_on)
-    report = audit(Request(paths, select, ignore, stage == "pre"), plugins)
+    baseline = baseline or _configured_baseline(paths)
+    accepted = None
+    if baseline is not None and not write_baseline:
+        from mldiag import accepted as baselines
+
+        accepted = baselines.read(baseline)
+    report = audit(Request(paths, select, ignore, stage == "pre", against=against), plugins)
+    if write_baseline:
+        return _write_baseline(report, baseline)
+    gone = 0
+    if accepted is not None:
+        report, gone = baselines.apply(report, accepted)
     for name, file in outputs:
         _print(plugins, report, name, file, gate, flags)
     for line in report.problems:
@@ -149,6 +180,8 @@ def command(
     unmet = _unmet(report, required)
     for line in unmet:
         complain(line)
+    if gone and not flags["quiet"]:
+        complain(f"{baseline}: {gone:,} accepted findings are gone; --write-baseline takes them out")
     return report.exit_code(gate) or int(bool(unmet))
 
 
@@ -161,6 +194,34 @@ def _gate(paths: Sequence[Path], fail_on: str | None) -> Severity | None:
         return None if fail_on == "never" else Severity(fail_on)
     gates = [gate for path in paths if (gate := settings.find(path).fail_on)]
     return max(gates, key=lambda gate: gate.rank, default=None)
+
+
+def _configured_baseline(paths: Sequence[Path]) -> Path | None:
+    """The baseline file that the configuration of the paths names; of several the first."""
+    from mldiag import settings
+
+    return next((found for path in paths if (found := settings.find(path).baseline)), None)
+
+
+def _write_baseline(report: Report, path: Path | None) -> int:
+    """Writes the baseline file, unless something could not be checked: that would be accepted unseen."""
+    from mldiag import accepted
+    from mldiag.errors import MldiagError, os_reason
+
+    path = path or accepted.DEFAULT
+    for line in report.problems:
+        complain(line)
+    code = report.exit_code(None)
+    if code:
+        complain(f"{path}: was not written, since something could not be checked")
+        return code
+    try:
+        path.write_text(accepted.written(report, path), encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise MldiagError(f"{path}: cannot be written: {os_reason(error)}") from error
+    count = sum(len(run.findings) for run in report.runs)
+    complain(f"{path}: {count:,} findings are accepted")
+    return code
 
 
 def _print(
@@ -196,12 +257,16 @@ def _style(screen: Any, gate: Severity | None, flags: dict[str, Any]) -> Style:
 def _unmet(report: Report, required: Sequence[str]) -> list[str]:
     """Why a required rule does not count as applied, one line per run and rule."""
     names = {rule.code: rule.name for rule in report.rules}
+    comparing = {rule.code for rule in report.rules if rule.compares}
+    together = any(run.members for run in report.runs)
     lines = []
     for run in report.runs:
-        decided = {*run.clean, *(f.code for f in (*run.findings, *run.suppressed))}
+        decided = {*run.clean, *(f.code for f in (*run.findings, *run.suppressed, *run.accepted))}
         reasons = {s.code: f"was skipped: {s.reason}" for s in run.skipped} | {f.code: "failed" for f in run.failed}
         for code in required:
-            if code not in decided:
+            # What looks at several runs is told once for all of them, the rest for each.
+            elsewhere = together and (code in comparing) != bool(run.members)
+            if code not in decided and not elsewhere:
                 why = reasons.get(code, "was not selected")
                 lines.append(f"{run.path}: {code} {names.get(code, '')} is required and {why}")
     return lines

@@ -28,7 +28,7 @@ def json(report: Report, style: Style) -> str:
             "runs": [_run(run) for run in report.runs],
             "problems": list(report.problems),
             "summary": {
-                "runs": len(report.runs),
+                "runs": len(report.single),
                 **{severity.value: report.count(severity) for severity in Severity},
                 "fixable": report.fixable,
                 "seconds": round(report.seconds, 3),
@@ -87,6 +87,8 @@ def _run(run: RunReport) -> dict[str, Any]:
         "unread": [unread(u) for u in run.unread],
         "suppressed": len(run.suppressed),
         "unused_suppressions": [{"rule": u.rule, "reason": u.reason, "at": at(u.at)} for u in run.unused],
+        "accepted": len(run.accepted),
+        "members": list(run.members),
     }
 
 

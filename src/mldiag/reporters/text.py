@@ -36,22 +36,24 @@ def text(report: Report, style: Style) -> str:
     """Everything that was found, as text of `style.width` columns."""
     page = Page(Screen(style.width, style.color, style.encoding))
     names = {rule.code: rule.name for rule in report.rules}
-    for i, run in enumerate(report.runs):
+    shown = [run for run in report.runs if not run.members or _told(run) or style.skipped]
+    unchecked = report.unchecked
+    for i, run in enumerate(shown):
         # Runs of which there is nothing to tell make a plain list.
-        if i and (style.skipped or _told(report.runs[i - 1])):
+        if i and (style.skipped or _told(shown[i - 1])):
             page.blank()
-        _run(page, run, style, names, alone=len(report.runs) == 1)
+        _run(page, run, style, names, alone=len(shown) == 1, unchecked=run in unchecked)
     if report.runs and not style.quiet:
         page.blank()
         _closing(page, report, style)
     return page.text()
 
 
-def _run(page: Page, run: RunReport, style: Style, names: Mapping[str, str], *, alone: bool) -> None:
-    title = run.path if run.path.rstrip("/").endswith(run.name) else f"{run.name} ({run.path})"
+def _run(page: Page, run: RunReport, style: Style, names: Mapping[str, str], *, alone: bool, unchecked: bool) -> None:
+    title = _title(run)
     if not _told(run):
         if not style.quiet:
-            verdict: Part = ("nothing found", "good") if run.checked else ("not checked", "bad")
+            verdict: Part = ("not checked", "bad") if unchecked else ("nothing found", "good")
             tally: Part = ("" if alone else f" ({_tally([run])})", "dim")
             page.flow((title, "strong"), (": ", ""), verdict, tally, rest="  ")
             _unused(page, run)
@@ -77,6 +79,12 @@ def _run(page: Page, run: RunReport, style: Style, names: Mapping[str, str], *, 
         for failed in run.failed:
             page.flow((f"{_named(failed.code, names)}: {failed.error}", ""), first="  ", rest="    ")
     _outcomes(page, run, style, names)
+
+
+def _title(run: RunReport) -> str:
+    if run.members:
+        return f"{run.path}: {len(run.members):,} runs compared"
+    return run.path if run.path.rstrip("/").endswith(run.name) else f"{run.name} ({run.path})"
 
 
 def _told(run: RunReport) -> bool:
@@ -376,7 +384,7 @@ def _closing(page: Page, report: Report, style: Style) -> None:
     counts = [
         (_counted(n, s) if s is not Severity.INFO else f"{n:,} info", s) for s in Severity if (n := report.count(s))
     ]
-    parts: list[Part] = [(f"{_counted(len(report.runs), 'run')}: ", "")]
+    parts: list[Part] = [(f"{_counted(len(report.single), 'run')}: ", "")]
     for i, (count, severity) in enumerate(counts):
         parts += [(", " if i else "", ""), (count, severity)]
     if not counts:
@@ -398,19 +406,21 @@ def _fixable(report: Report) -> str:
 
 def _tally(runs: Sequence[RunReport], hint: str = "") -> str:
     """How many rules were clean, skipped, failed or silenced, over all runs, and how many files nobody could judge."""
-    noun = "rule" if len(runs) == 1 else "check"
+    noun = "rule" if len([r for r in runs if not r.members]) == 1 else "check"
     clean, skipped = sum(len(r.clean) for r in runs), sum(len(r.skipped) for r in runs)
     failed, silenced = sum(len(r.failed) for r in runs), sum(len(r.suppressed) for r in runs)
     unknown = sum(not u.known for run in runs for u in run.unread)
     said = [f"{_counted(clean, noun)} clean", f"{skipped:,} skipped{hint}" if skipped else "0 skipped"]
     said += [f"{failed:,} failed"] if failed else []
     said += [f"{_counted(silenced, 'finding')} suppressed"] if silenced else []
+    accepted = sum(len(r.accepted) for r in runs)
+    said += [f"{_counted(accepted, 'finding')} accepted by the baseline"] if accepted else []
     said += [f"{_counted(unknown, 'file')} of unknown format"] if unknown else []
     return ", ".join(said)
 
 
 def _broken(report: Report) -> str:
-    idle = sum(not (_told(run) or run.checked) for run in report.runs)
+    idle = sum(not _told(run) for run in report.unchecked)
     lost = [u for run in report.runs for u in run.unread if u.known]
     partly = sum(u.partial for u in lost)
     said = [f"{_counted(idle, 'run')} not checked"] if idle else []
