@@ -1,4 +1,4 @@
-"""Writes what follows from the code: `docs/rules/`, `docs/reading.md`, `docs/labels.md` and the index of the readers.
+"""Writes what follows from the code: pages of rules, readers, labels and documented faults, the index of the readers.
 
 A rule's page ends with its measured figures, from `docs/results/rule_rates.json` (`benchmarks/rule_rates.py`).
 
@@ -16,6 +16,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import documented_faults
+
 import mldiag.readers
 from mldiag.parts import readers_in
 from mldiag.plugins import Plugins, load
@@ -26,6 +28,7 @@ FOLDER = Path(__file__).parent
 INDEX = Path(mldiag.readers.__file__).with_name("_index.py")
 RATES = FOLDER / "results" / "rule_rates.json"
 LABELS = FOLDER / "results" / "labels.toml"
+NOTES = FOLDER / "results" / "documented_faults.toml"
 
 
 def rule_page(rule: Rule, rates: Mapping[str, Any]) -> str:
@@ -192,6 +195,8 @@ def pages(plugins: Plugins) -> dict[Path, str]:
     found = {FOLDER / "rules" / f"{r.stem}.md": rule_page(r, rates) for r in rules}
     found[FOLDER / "rules" / "README.md"] = rule_index(rules)
     found[FOLDER / "labels.md"] = labels_page(tomllib.loads(LABELS.read_text(encoding="utf-8"))["label"])
+    notes = tomllib.loads(NOTES.read_text(encoding="utf-8"))["notes"]
+    found[FOLDER / "documented-faults.md"] = documented_faults.page(notes, plugins)
     found[FOLDER / "reading.md"] = reading_page(readers)
     found[INDEX] = reader_index(readers)
     return found
@@ -200,7 +205,11 @@ def pages(plugins: Plugins) -> dict[Path, str]:
 def main() -> int:
     """Writes or checks every page; returns the exit code."""
     wanted = pages(load())
-    known = (*FOLDER.glob("rules/*.md"), FOLDER / "labels.md", FOLDER / "reading.md", INDEX)
+    known = (
+        *FOLDER.glob("rules/*.md"),
+        *(FOLDER / f"{n}.md" for n in ("labels", "reading", "documented-faults")),
+        INDEX,
+    )
     old = {p: p.read_text(encoding="utf-8") for p in known if p.is_file()}
     stale = sorted(p.name for p in wanted.keys() | old.keys() if wanted.get(p) != old.get(p))
     if "--check" in sys.argv[1:]:

@@ -9,6 +9,7 @@ import pytest
 
 from mldiag.facts.parameters import transformer_core
 from mldiag.plugins import load
+from mldiag.settings import find
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("docs/rules/*.md"), *ROOT.glob("examples/**/*.md")]
@@ -54,3 +55,13 @@ def test_every_format_of_the_readme_is_shown_by_cases() -> None:
     assert not [(path, word) for path, word in shown if word not in (ROOT / path).read_text(encoding="utf-8")]
     pages = "".join((ROOT / path).read_text(encoding="utf-8") for path, _ in shown)
     assert not [r.name for r in load().readers if r.name not in pages]
+
+
+def test_the_configuration_that_the_readme_shows_is_one(tmp_path: Path) -> None:
+    shown = re.search(r"```toml\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert shown
+    (tmp_path / "pyproject.toml").write_text(shown[1])
+    config = find(tmp_path)
+    config.check(load().rules.values())
+    assert config.figures
+    assert config.overrides

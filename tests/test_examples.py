@@ -20,6 +20,7 @@ from mldiag.report import Report, Style
 
 ROOT = Path(__file__).parents[1]
 V4, V5 = Path("examples/versions/v4-lstm"), Path("examples/versions/v5-transformer")
+EXAMPLES = [V4, V5, *(Path("examples") / name for name in ("recommender", "loggpt", "rwkv"))]
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,7 @@ def v5(at_root: None, plugins: Plugins) -> dict[str, Any]:
 
 
 @pytest.mark.usefixtures("at_root")
-@pytest.mark.parametrize("path", [V4, V5], ids=lambda p: p.name)
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.name)
 @pytest.mark.parametrize(("format_", "ending"), [("text", "txt"), ("json", "json")])
 def test_an_example_gives_the_expected_output(path: Path, format_: str, ending: str, plugins: Plugins) -> None:
     got = plugins.reporters[format_].render(checked(path, plugins), Style())
@@ -129,7 +130,35 @@ def test_the_baseline_has_no_error(plugins: Plugins) -> None:
 
 @pytest.mark.usefixtures("at_root")
 def test_both_versions_are_found_below_their_folder(plugins: Plugins) -> None:
-    assert [run.path for run in checked(V4.parent, plugins).runs] == [str(V4), str(V5)]
+    assert [run.path for run in checked(V4.parent, plugins).single] == [str(V4), str(V5)]
+
+
+WRONG = re.compile(
+    r"predicting zeros? (has|gives)|33/67|loss of the constant predictor +0\.0035|w·exp|~220 ?M tokens (are|is) right"
+)
+
+
+@pytest.mark.usefixtures("at_root")
+@pytest.mark.parametrize("path", EXAMPLES[2:], ids=lambda p: p.name)
+def test_no_wrong_claim_of_the_other_notes_is_repeated(path: Path, plugins: Plugins) -> None:
+    said = " ".join(plugins.reporters["text"].render(checked(path, plugins), Style(verbose=True)).split())
+    assert not WRONG.search(said)
+
+
+@pytest.mark.usefixtures("at_root")
+def test_the_constant_predictor_of_the_recommender_has_00067_and_popularity_less(plugins: Plugins) -> None:
+    report = checked(Path("examples/recommender"), plugins)
+    message = next(f.message for f in report.findings if f.code == "LOS002")
+    assert "0.0067" in message
+    assert "popularity" in message
+
+
+@pytest.mark.usefixtures("at_root")
+def test_every_row_of_the_token_table_is_off_and_told_with_the_right_figure(plugins: Plugins) -> None:
+    found = [f for f in checked(Path("examples/rwkv"), plugins).findings if f.code == "BUD003"]
+    assert [f.at.line for f in found if f.at] == [7, 8, 9, 10]
+    counts = [{e.label: e.value for e in f.evidence}["tokens by the bytes"] for f in found]
+    assert counts == pytest.approx([277_500_000, 44_300_000, 535_000_000, 19_500_000])
 
 
 def test_the_readme_shows_what_the_demo_prints() -> None:

@@ -80,8 +80,8 @@ def _finding(
     own = member.results[name].lowest if lower else member.results[name].highest
     more = f" ({len(small)} runs in all)" if len(small) > 1 else ""
     return Finding(
-        f"{member.name} is {gain:.2g} better than {base.name} in {name} ({own:.4g} and {start:.4g}), and {noise:.2g} "
-        f"is within the noise: {how}{more}",
+        f"{member.name} is {gain:.2g} better than {base.name} in {name} ({own:.4g} and {start:.4g}), within the "
+        f"noise of {noise:.2g}: {how}{more}",
         at=member.results[name].source,
         evidence=(
             Evidence(f"{best} {name} of {base.name}", start, at=base.results[name].source),

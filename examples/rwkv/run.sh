@@ -1,0 +1,3 @@
+#!/bin/bash
+mkdir -p logs checkpoints
+python train.py --config config.toml
