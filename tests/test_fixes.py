@@ -109,6 +109,12 @@ def test_an_edit_of_big_endian_text_with_a_mark_keeps_it(tmp_path: Path) -> None
     assert after == b"\xfe\xff" + "lr: 2".encode("utf-16-be")
 
 
+def test_text_that_the_files_encoding_has_not_is_refused(tmp_path: Path) -> None:
+    before = "name: été à Orléans\n".encode("latin-1")
+    with pytest.raises(FixError, match=r"a\.txt: '日本' cannot be written in LATIN-1, as the file is"):
+        apply_edits([Edit("a.txt", 6, 9, "été", "日本")], folder(tmp_path, before))
+
+
 def test_a_missing_file_is_refused_with_its_path(tmp_path: Path) -> None:
     with pytest.raises(FixError, match=r"b\.txt: cannot be read: no such file"):
         apply_edits([Edit("b.txt", 0, 0, "", "x")], Folder(tmp_path, ()))

@@ -9,7 +9,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from mldiag import journal
 from mldiag.errors import FixError
 from mldiag.findings import Edit, Finding, Fix
 from mldiag.fixes import settle
-from mldiag.journal import Undone, Write, copies_in, undo, write, written
+from mldiag.journal import Undone, Write, copies_in, interrupted, recover, undo, write, written
 from mldiag.placement import in_place
 from mldiag.report import Report, RunReport
 
@@ -405,6 +405,214 @@ def test_what_a_killed_process_wrote_is_taken_back(run: Path, step: int) -> None
     else:
         undo([run])
     assert tree(run) == before
+
+
+def killed_at(monkeypatch: pytest.MonkeyPatch, planned: list[Write], step: int) -> bool:
+    with ending(monkeypatch, step, Killed()):
+        try:
+            write(planned)
+        except Killed:
+            return True
+    return False
+
+
+def test_a_kill_at_any_step_is_told_while_files_are_mixed_and_recovered_to_a_whole_set(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = tree(run)
+    told = 0
+    for step in range(1, 100):
+        planned = two_edits_and_a_copy(run)
+        if not killed_at(monkeypatch, planned, step):
+            undo([run])
+            break
+        contents = [w.path.read_bytes() if w.path.exists() else None for w in planned]
+        new = sum(content == w.after for content, w in zip(contents, planned, strict=True))
+        line = interrupted(run)
+        assert (line is not None) == (0 < new < 3)
+        if line is not None:
+            told += 1
+            assert line == (
+                f"{run}: a fix was interrupted while it was written, with {new} of 3 files corrected; "
+                f"`mldiag fix --undo {run}` takes it back"
+            )
+        taken_back = recover([run])
+        assert len(taken_back) == (new if new < 3 else 0)
+        assert interrupted(run) is None
+        if new == 3:
+            assert [w.path.read_bytes() for w in planned] == [w.after for w in planned]
+            undo([run])
+        with pytest.raises(FixError, match="nothing to undo"):
+            undo([run])
+        assert tree(run) == before
+    assert told == 2
+
+
+def test_a_kill_at_any_step_of_undoing_is_told_and_recovered(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = tree(run)
+    told = 0
+    for step in range(1, 100):
+        write(two_edits_and_a_copy(run))
+        after = tree(run)
+        with ending(monkeypatch, step, Killed()) as calls, suppress(Killed):
+            undo([run])
+        if len(calls) < step:
+            break
+        told += interrupted(run) is not None
+        recover([run])
+        now = {name: held for name, held in tree(run).items() if ".mldiag" not in name}
+        whole = [{n: held for n, held in state.items() if ".mldiag" not in n} for state in (before, after)]
+        assert now in whole
+        if now == whole[1]:
+            undo([run])
+        assert tree(run) == before
+    assert told >= 2
+
+
+def test_what_was_written_together_is_recovered_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for step in range(1, 100):
+        first, second = put(tmp_path / "a" / "run.sh", b"1"), put(tmp_path / "b" / "run.sh", b"1")
+        before = tree(tmp_path)
+        if not killed_at(monkeypatch, [edited(first, b"2"), edited(second, b"2")], step):
+            break
+        mixed = first.read_bytes() != second.read_bytes()
+        lines = {interrupted(first.parent), interrupted(second.parent)}
+        assert (len(lines) == 1 and None not in lines) if mixed else lines == {None}
+        recover([second.parent])
+        recover([first.parent])
+        assert first.read_bytes() == second.read_bytes()
+        for path in (first, second):
+            if path.read_bytes() == b"2":
+                undo([path.parent])
+            else:
+                with pytest.raises(FixError, match="nothing to undo"):
+                    undo([path.parent])
+        assert tree(tmp_path) == before
+
+
+def test_an_interrupted_writing_of_several_folders_is_undone_in_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = put(tmp_path / "a" / "run.sh", b"1"), put(tmp_path / "b" / "run.sh", b"1")
+    before = tree(tmp_path)
+    # Two journals and two files are synced, and so are four folders, until the second file takes its place.
+    step = 0
+    while first.read_bytes() == second.read_bytes():
+        undo_all(tmp_path)
+        step += 1
+        assert killed_at(monkeypatch, [edited(first, b"2"), edited(second, b"2")], step)
+    undo([second.parent])
+    assert tree(tmp_path) == before
+
+
+def test_an_interrupted_writing_of_several_folders_is_undone_by_naming_all_whenever_the_kill_came(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for step in range(1, 100):
+        first, second = put(tmp_path / "a" / "run.sh", b"1"), put(tmp_path / "b" / "run.sh", b"1")
+        before = tree(tmp_path)
+        killed = killed_at(monkeypatch, [edited(first, b"2"), edited(second, b"2")], step)
+        if any(tmp_path.glob("*/.mldiag/0*.json")):
+            undo([first.parent, second.parent])
+        else:
+            with pytest.raises(FixError, match="nothing to undo"):
+                undo([first.parent, second.parent])
+        assert tree(tmp_path) == before
+        if not killed:
+            break
+
+
+def undo_all(base: Path) -> None:
+    for folder in (base / "a", base / "b"):
+        with suppress(FixError):
+            undo([folder])
+
+
+def test_while_a_fix_is_left_half_done_nothing_else_is_written_there(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = 1
+    while interrupted(run) is None:
+        undo_or_nothing(run)
+        assert killed_at(monkeypatch, two_edits_and_a_copy(run), step)
+        step += 1
+    now = tree(run)
+    other = put(run / "deep" / "other.yaml", b"lr: 1\n")
+    with pytest.raises(FixError, match=r"a fix was interrupted while it was written, .*; nothing was written"):
+        write([edited(other, b"lr: 2\n")])
+    assert other.read_bytes() == b"lr: 1\n"
+    other.unlink()
+    other.parent.rmdir()
+    assert tree(run) == now
+
+
+def undo_or_nothing(run: Path) -> None:
+    with suppress(FixError):
+        undo([run])
+
+
+def test_a_file_that_changed_since_an_interruption_is_kept_and_the_way_out_is_told(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = 1
+    while interrupted(run) is None:
+        undo_or_nothing(run)
+        assert killed_at(monkeypatch, two_edits_and_a_copy(run), step)
+        step += 1
+    (run / "config.yaml").write_bytes(b"lr: mine\n")
+    now = tree(run)
+    with pytest.raises(FixError, match=r"config\.yaml: changed since .* remove .*unfinished\.json$"):
+        recover([run])
+    assert tree(run) == now
+    for journal_file in (run / ".mldiag").glob("*.json"):
+        journal_file.unlink()
+    assert interrupted(run) is None
+    assert recover([run]) == []
+
+
+def test_without_being_asked_nothing_outside_of_the_folder_is_taken_back(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned = [created(tmp_path / "out" / name, b"x", run) for name in ("a.sh", "b.sh")]
+    step = 1
+    while interrupted(run) is None:
+        undo_or_nothing(run)
+        assert killed_at(monkeypatch, planned, step)
+        step += 1
+    with pytest.raises(FixError, match=r"a fix was interrupted .* \(.*out/a\.sh is outside the checked path\)"):
+        recover([run])
+    assert [u.action for u in recover([run], tmp_path / "out")] == ["removed"]
+    assert not (tmp_path / "out").exists()
+
+
+def test_two_processes_do_not_write_in_one_folder_at_once(run: Path) -> None:
+    fcntl = pytest.importorskip("fcntl")
+    (run / ".mldiag").mkdir()
+    handle = os.open(run / ".mldiag", os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        before = tree(run)
+        with pytest.raises(FixError, match="run: another mldiag is writing there now; try again when it is done"):
+            write(two_edits_and_a_copy(run))
+        assert tree(run) == before
+    finally:
+        os.close(handle)
+    write(two_edits_and_a_copy(run))
+    handle = os.open(run / ".mldiag", os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        with pytest.raises(FixError, match="another mldiag is writing there now"):
+            undo([run])
+    finally:
+        os.close(handle)
+
+
+def test_a_refused_write_leaves_no_journal(run: Path) -> None:
+    planned = two_edits_and_a_copy(run)
+    (run / "config.yaml").write_bytes(b"lr: mine\n")
+    with pytest.raises(FixError):
+        write(planned)
+    assert not (run / ".mldiag").exists()
 
 
 def test_copies_are_told_from_runs_in_the_folder_above_and_below(tmp_path: Path) -> None:

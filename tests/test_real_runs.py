@@ -100,7 +100,7 @@ def test_planted_faults_are_found_by_their_own_rule(
 
 
 def test_every_figure_of_a_message_follows_from_its_evidence(reports: dict[str, Report]) -> None:
-    """It is a number of the evidence, or the sum, difference, product or ratio of two, rounded as it is written."""
+    """It is a number of the evidence, the line of one, or the sum, difference, product or ratio of two, rounded."""
     unproven = {
         f.message: missing
         for report in reports.values()
@@ -121,6 +121,7 @@ def figures(text: str) -> list[str]:
 def follows(figure: str, finding: Finding) -> bool:
     said = [x for e in finding.evidence for x in (e.label, e.value, e.limit) if x is not None]
     known = {float(n) for x in said for n in (figures(x) if isinstance(x, str) else [str(x)])}
+    known |= {float(at.line) for at in (finding.at, *(e.at for e in finding.evidence)) if at and at.line}
     known = {x for x in known if math.isfinite(x)}
     pairs = {y for a in known for b in known for y in (a + b, a - b, a * b, *((a / b, (a - b) / b) if b else ()))}
     mantissa, _, exponent = figure.partition("e")

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
 import random
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import accumulate
 from pathlib import Path
 
 import pytest
 from hypothesis import assume, given, strategies as st
 
-from mldiag.api import Finding, NotApplicable, Sample, Samples, Source
+from mldiag.api import File, Finding, NotApplicable, Sample, Samples, Source, TrainingText, TrainingTexts
 from mldiag_samples.language import fold, languages, likeliest, lower_bound, read, tables
 from mldiag_samples.loops import covered, loops
 from mldiag_samples.smp001_repetition import repetition
 from mldiag_samples.smp002_broken_words import broken_words
+from mldiag_samples.smp003_off_prompt import off_prompt, upper_bound
+from mldiag_samples.smp004_empty_or_cut import empty_or_cut
+from mldiag_samples.smp005_mojibake import mojibake
+from mldiag_samples.smp006_verbatim_copy import verbatim_copy
 
 ROOT = Path(__file__).parents[1]
 TEXT = ROOT.parent / "shared" / "data" / "ptbr-text" / "val.jsonl.gz"
@@ -29,15 +35,13 @@ def samples_of(*outputs: str, prompt: str | None = None) -> Samples:
     return Samples(tuple(Sample(o, Source("samples.json", n + 1), prompt) for n, o in enumerate(outputs)))
 
 
-def holds_no_window_twice(period: str, window: int) -> bool:
-    """Such a loop is seen whole; any other only in parts, as `loops` says."""
-    endless = period * (2 + window)
-    return len({endless[i : i + window] for i in range(len(period))}) == len(period)
+def is_its_own_period(text: str) -> bool:
+    return (text + text).find(text, 1) == len(text)
 
 
 @given(
     st.text("abc", max_size=40),
-    st.text("defgh", min_size=1, max_size=12).filter(lambda p: holds_no_window_twice(p, 6)),
+    st.text("defgh", min_size=1, max_size=24).filter(is_its_own_period),
     st.integers(8, 30),
 )
 def test_a_planted_loop_is_found_with_its_period_and_place(before: str, period: str, times: int) -> None:
@@ -159,3 +163,74 @@ def test_real_portuguese_raises_no_alarm() -> None:
     assert len(threes) > 300
     assert [t for t in threes if outcome(t) == "found"] == []
     assert [t for t in threes if list(repetition(t))] == []
+
+
+def found(rule: Callable[..., Iterable[Finding]], *given: object) -> bool:
+    try:
+        return bool(list(rule(*given)))
+    except NotApplicable:
+        return False
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 10, 100])
+def test_the_upper_end_of_a_count_is_that_of_the_poisson_interval(count: int) -> None:
+    bound = upper_bound(count)
+    below = math.fsum(math.exp(k * math.log(bound) - bound - math.lgamma(k + 1)) for k in range(count + 1))
+    assert below == pytest.approx(0.05, abs=0.002)
+
+
+@given(
+    st.lists(st.sampled_from("ãçéíõâê àü"), min_size=20, max_size=60), st.sampled_from(["cp1252", "mac_roman", "cp850"])
+)
+def test_text_read_in_another_encoding_is_found_and_the_text_itself_is_not(letters: list[str], codec: str) -> None:
+    text = "o ".join(letters)
+    wrong = "".join(bytes([b]).decode(codec, "replace").replace("\ufffd", chr(b)) for b in text.encode())
+    assume(sum(not c.isascii() for c in text) >= 5)
+    assert found(mojibake, samples_of(wrong))
+    assert not found(mojibake, samples_of(text))
+
+
+@given(st.text(max_size=300))
+def test_no_text_breaks_a_rule(text: str) -> None:
+    for rule in (repetition, broken_words, off_prompt, empty_or_cut, mojibake):
+        found(rule, samples_of(text, text + "a", prompt="x"))
+
+
+def training_text(folder: Path, text: str) -> TrainingTexts:
+    (folder / "input.txt").write_text(text, encoding="utf-8")
+    file = File(folder, "input.txt")
+    return TrainingTexts((TrainingText(file.at(), file.size, file),))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_copy_is_found_wherever_it_begins_and_across_the_borders_of_pieces(seed: int, tmp_path: Path) -> None:
+    draw = random.Random(seed)
+    words = ["".join(draw.choices("abcdefghijklm", k=draw.randint(2, 9))) for _ in range(5_000)]
+    lines = [" ".join(draw.choices(words, k=12)) for _ in range(25_000)]  # more than one piece of a megabyte
+    texts = training_text(tmp_path, "\n".join(lines))
+    own = [" ".join(draw.choices(words, k=200)) for _ in range(5)]
+    assert not found(verbatim_copy, samples_of(*own), texts)
+    at = draw.randrange(10, 24_000)
+    edge = next(n for n, end in enumerate(accumulate(len(line) + 1 for line in lines)) if end > 2**20)
+    for start in (at, edge - 5):
+        copied = " ".join(lines[start : start + 10]).split()[draw.randrange(9) :]
+        assert found(verbatim_copy, samples_of(*own[:4], own[4] + " " + " ".join(copied).upper()), texts)
+
+
+@pytest.mark.slow
+def test_ten_thousand_samples_take_about_a_second_a_rule(tmp_path: Path) -> None:
+    draw = random.Random(1)
+    words = ["".join(draw.choices("abcdefghijklmnoç", k=draw.randint(2, 9))) for _ in range(20_000)]
+    items = [Sample(" ".join(draw.choices(words, k=150)), Source("s", n), f"prompt {n}") for n in range(10_000)]
+    texts = training_text(tmp_path, "\n".join(s.output for s in items[:3_000]))
+    for rule, *more in (
+        (repetition,),
+        (broken_words,),
+        (off_prompt,),
+        (empty_or_cut,),
+        (mojibake,),
+        (verbatim_copy, texts),
+    ):
+        started = time.process_time()
+        found(rule, Samples(tuple(items)), *more)
+        assert time.process_time() - started < 5, rule

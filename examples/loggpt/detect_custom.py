@@ -34,7 +34,7 @@ def max_loss(text):
 
 with open("detections.csv", "w", newline="") as file:
     table = csv.writer(file)
-    table.writerow(["session_id", "label", "max_loss"])
+    table.writerow(["session_id", "anomalous", "max_loss"])
     scores = {key: max_loss(text) for key, (text, _) in test.items()}
     for key, score in scores.items():
         table.writerow([key, test[key][1], f"{score:.2f}"])

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mldiag.api import Evidence, Finding, Fix, Positions, edit_setting, rule
+from mldiag.api import Evidence, Finding, Fix, Positions, Settings, edit_everywhere, rule
 
 
 @rule("CFG002", severity="error", pre=True, explains=("CUR001", "SMP001", "SMP002", "SMP003"))
-def sequence_exceeds_positions(positions: Positions, *, slack: int = 1) -> Iterator[Finding]:
+def sequence_exceeds_positions(positions: Positions, settings: Settings | None, *, slack: int = 1) -> Iterator[Finding]:
     """Sequences were fed that are longer than the model's position table.
 
     ## What it checks
@@ -29,7 +29,8 @@ def sequence_exceeds_positions(positions: Positions, *, slack: int = 1) -> Itera
     - `slack` (tokens, default 1): a window often holds one token more than is fed, the target of the last position.
 
     ## Fix
-    Safe: `seq_len` is set to the rows of the table, which is what the model was built for. To train on the longer
+    Safe: `seq_len` is set to the rows of the table, which is what the model was built for, and with it the stride of
+    windows that lie side by side. To train on the longer
     sequences, build the model with more rows instead.
 
     ## When to ignore
@@ -56,5 +57,7 @@ def sequence_exceeds_positions(positions: Positions, *, slack: int = 1) -> Itera
         f"({100 * (length - rows) / length:.0f} % of each window) have no row of their own",
         at=positions.fed.source,
         evidence=tuple(evidence),
-        fix=Fix.safe(f"set seq_len to the {rows:,} positions of the table", edit_setting(positions.fed, rows)),
+        fix=Fix.safe(
+            f"set seq_len to the {rows:,} positions of the table", *edit_everywhere(settings, positions.fed, rows)
+        ),
     )

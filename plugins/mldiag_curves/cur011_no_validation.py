@@ -17,7 +17,8 @@ _LOGS = (".json", ".jsonl", ".csv", ".tsv", ".txt", ".log", ".out")
 # Scores that an evaluation of its own measures: detection, segmentation, ranking, translation, speech, images.
 _EVALUATED = lazily(
     r"(?:^|[/_. ])(?:m?ap[sml]?\d*|m?iou|dice|pq|ndcg|mrr|hit_?ratio|hit_?rate|hr|bleu\d?|rouge\w*|[wc]er|fid)"
-    r"(?:$|[/_@. (:-])"
+    r"(?:$|[/_@. (:-])",
+    words=("ap", "iou", "dice", "pq", "ndcg", "mrr", "hit", "hr", "bleu", "rouge", "wer", "cer", "fid"),
 )
 
 

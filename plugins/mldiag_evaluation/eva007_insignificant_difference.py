@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from mldiag.api import Evidence, Finding, Group, Member, NotApplicable, Source, as_count, is_lower_better, lazily, rule
 
-_BASELINE = lazily(r"(?:^|[^a-z])(?:baseline|base|control|vanilla)(?:$|[^a-z])")
+_BASELINE = lazily(r"(?:^|[^a-z])(?:baseline|control|vanilla)(?:$|[^a-z])|^base(?:[-_ ](?:run|model|config|v?\d+))?$")
 _EXAMPLES = (
     "eval_examples", "num_eval_examples", "eval_samples", "num_eval_samples", "val_samples", "num_val_samples",
     "n_val", "val_size", "valid_size", "validation_size", "num_val", "test_samples", "num_test_samples", "n_test",
@@ -29,8 +29,8 @@ def insignificant_difference(group: Group, *, sigmas: float = 2.0, most_runs: in
     ## Why it matters
     A feature that "gains" 0.002 where two seeds lie 0.005 apart is paid for by every later run and may do nothing.
     ## Inputs
-    At least two runs and a baseline: the run of `--against`, or the only one whose name says `baseline`, `base`,
-    `control` or `vanilla`. The score with a reference, else the first score of validation or test data, else the
+    At least two runs and a baseline: the run of `--against`, or the only one whose name says `baseline`, `control` or
+    `vanilla`, or is `base` (`resnet_base` is a size). The score with a reference, else the first score of validation or test data, else the
     validation loss; its best value in each run. The number of examples from settings such as `eval_examples`.
     ## Options
     `sigmas` (default 2): standard errors of a difference that a gain has to exceed, two-sided 95 %; with few seeds

@@ -47,7 +47,8 @@ def below_reference(references: ReferenceValues, curves: Curves, *, most_worse: 
         by = f" ({reference.by})" if reference.by else ""
         side = "above" if lower else "below"
         finding = Finding(
-            f"the best {curve.name} was {best:.4g}, {100 * worse:.0f} % {side} the reference of {reference.value:.4g}{by}",
+            f"the best {curve.name} was {best:.4g}, {100 * worse:.0f} % {side} the reference of {reference.value:.4g}"
+            f"{by}",
             at=curve.at(index),
             evidence=(
                 Evidence(f"best {curve.name}", best, at=curve.at(index)),

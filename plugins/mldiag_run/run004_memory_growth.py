@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from mldiag.api import Curve, Curves, Evidence, Finding, Fix, NotApplicable, lazily, rule, stats
 
 _MEMORY = lazily(
-    r"(?:^|[/_])(?:mem|memory|vram|ram|rss|rssmb|memoryallocated(?:bytes)?|memoryused)(?:$|[/_])|(?:gpu|cuda|max|peak)_?mem"
+    r"(?:^|[/_])(?:mem|memory|vram|ram|rss|rssmb|memoryallocated(?:bytes)?|memoryused)(?:$|[/_])|(?:gpu|cuda|max|peak)_?mem",
+    words=("mem", "ram", "rss"),
 )
 _NOT_IN_USE = lazily(
     r"(?:^|[/_])(?:free|available|availablemb|left|limit|budget|total|size|time|loss|acc\w*|bank)(?:$|[/_])"

@@ -6,6 +6,9 @@ from collections.abc import Hashable, Iterator, Sequence
 
 from msgspec import Struct
 
+_STEPS = 4
+"""Items that are compared one by one to follow stretches, for each item there is: a bound on time."""
+
 
 class Loop(Struct, frozen=True):
     """The stretch `[start, end)` of a sequence repeats itself every `period` items."""
@@ -26,9 +29,9 @@ class Loop(Struct, frozen=True):
 def loops(items: Sequence[Hashable], window: int, *, repeats: int, least: int) -> list[Loop]:
     """The stretches of a sequence that repeat with a constant period.
 
-    Each window of items looks for its own last occurrence; in a loop that distance stays the period, window after
-    window. One pass, so a megabyte takes a second. A loop whose period is longer than the window and holds one window
-    twice is seen in parts, so the window should be longer than what a text repeats by chance.
+    Each window of items looks for its own last occurrence; in a loop that distance is the period, for every window but
+    those that the period holds twice. A stretch of windows with one distance is followed to both sides as far as the
+    items repeat at it, so that such a loop is seen whole too. One pass, so a megabyte takes a second.
 
     Args:
         items: characters of a string, or a tuple of words.
@@ -37,9 +40,22 @@ def loops(items: Sequence[Hashable], window: int, *, repeats: int, least: int) -
         least: fewer items are no loop.
     """
     last: dict[Hashable, int] = {}
-    found = []
+    found: list[Loop] = []
+    reached: dict[int, int] = {}
+    steps = _STEPS * len(items)
     for begin, end, period in _stretches(items, window, last):
-        loop = Loop(begin - period, end, period)
+        if end <= reached.get(period, 0):
+            continue  # within one that was followed
+        lowest = max(period, reached.get(period, 0))
+        start, stop = begin, end
+        while start > lowest and items[start - 1] == items[start - 1 - period] and steps:
+            start -= 1
+            steps -= 1
+        while stop < len(items) and items[stop] == items[stop - period] and steps:
+            stop += 1
+            steps -= 1
+        reached[period] = stop
+        loop = Loop(start - period, stop, period)
         if loop.length >= max(repeats * period, least):
             found.append(loop)
     return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -12,9 +11,13 @@ from msgspec import Struct
 from mldiag.api import Evidence, Finding, NotApplicable, Sample, Samples, Severity, lazily, rule
 from mldiag_samples.language import letter_runs, lower_bound
 from mldiag_samples.loops import Loop, covered, loops
+from mldiag_samples.outputs import spread, without_padding
 
 _MOST = 200_000
 """Characters judged of a sample, its last ones: a loop that has begun does not end."""
+
+_TOTAL = 2_000_000
+"""Characters judged of all samples together; of more, samples spread evenly."""
 
 _CHARACTERS, _WORDS = 24, 6
 """Windows compared at once: longer than what ordinary text repeats by chance within a loop's period."""
@@ -24,10 +27,6 @@ _WORD_LOOP = 20
 
 _WORD = lazily(r"\w+|[^\w\s]")
 _PLURAL = {"character": "characters", "word or sign": "words and signs"}
-_SPECIAL = lazily(
-    r"<\|[^<>\s]{1,30}\|>|</?s>|<(?:pad|eos|bos|unk|end|eot|unused)\w*>|\[(?:PAD|EOS|BOS|SEP|CLS|UNK|END|MASK)\]|\x00",
-    re.IGNORECASE,
-)
 _DOUBLED = lazily(r"(?=([^\W\d_]{2,}?)\1)")
 _LONGEST_WORD = 40
 """Letters of a word that are looked at: text without blanks is one word of any length."""
@@ -97,7 +96,11 @@ def repetition(
     and dialogue; 14 in 14,828 of source code (0.1 %), 32 in 12,354 of message lists in 27 other languages (0.3 %).
     The doubled share of 22,638 real passages of 300 words was at most 0.041 (its lower end).
     """
-    judged = [j for s in samples if (j := _judge(s, max_coverage, max_blank_coverage, min_repeats, min_characters))]
+    judged = [
+        j
+        for s in spread(samples.items, _TOTAL)
+        if (j := _judge(s, max_coverage, max_blank_coverage, min_repeats, min_characters))
+    ]
     if not judged:
         raise NotApplicable(f"no sample has {min_characters} characters besides padding and end tokens")
     yield from _loops(judged, warn_share, error_share)
@@ -105,7 +108,7 @@ def repetition(
 
 
 def _judge(sample: Sample, most: float, most_blank: float, repeats: int, least: int) -> _Judged | None:
-    text = _without_padding(sample.output[-_MOST:])
+    text = without_padding(sample.output[-_MOST:])
     if len(text) < least:
         return None
     words = tuple(_WORD.findall(text.casefold()))
@@ -121,19 +124,6 @@ def _judge(sample: Sample, most: float, most_blank: float, repeats: int, least: 
     coverage, limit, found, unit = max(choices, key=lambda c: (c[0] - c[1], c[0]))
     longest = max(found, key=lambda lo: lo.length, default=None)
     return _Judged(sample, text, longest, unit, coverage, limit)
-
-
-def _without_padding(text: str) -> str:
-    """Without the end and padding tokens at the end, and the blanks around them."""
-    kept = end = len(text)
-    while end:
-        while end and text[end - 1].isspace():
-            end -= 1
-        start = max(text.rfind(sign, max(0, end - 32), end) for sign in "<[\x00")
-        if start < 0 or not _SPECIAL.fullmatch(text, start, end):
-            break
-        kept = end = start
-    return text[:kept]
 
 
 def _loops(judged: Sequence[_Judged], warn: float, error: float) -> Iterator[Finding]:

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 
-from mldiag.api import Evidence, Finding, NotApplicable, Sample, Samples, lazily, rule
-from mldiag_samples.language import Reading, fold, function_share, languages, likeliest, read, tables
+from mldiag.api import Evidence, Finding, NotApplicable, Sample, Samples, TrainingTexts, lazily, rule
+from mldiag_samples.language import Reading, fold, function_share, languages, letter_runs, likeliest, read, tables
+from mldiag_samples.outputs import spread
 
 _MOST = 20_000
 """Characters of a sample that are judged: some 3,000 words, more than any share below needs."""
+
+_TOTAL = 1_000_000
+"""Characters judged of all samples together; of more, samples spread evenly."""
+
+_SEARCHED = 8_000_000
+"""Characters of training text in which words are looked up, only where a finding hangs on it."""
+
+_LISTED = 3.0
+"""Zipf frequency (log10 of occurrences in 10^9 words) from which on a listed word is no slip: one in a million."""
 
 _FLUENT = 0.27
 """99.9 % of 21,000 real passages of 60 words held at least this share of function words; the median is 0.47."""
@@ -38,6 +48,7 @@ _GLUED = lazily(r"[^\W\d_][^\w\s'’.\-–/]+[^\W\d_]|\d[^\W\d_]|[^\W\d_]\d|[a-z
 @rule("SMP002", severity="error")
 def broken_words(
     samples: Samples,
+    texts: TrainingTexts | None = None,
     *,
     max_broken: float = 0.2,
     max_broken_in_code: float = 0.35,
@@ -51,8 +62,9 @@ def broken_words(
     ## What it checks
     The share of words that hold a group of four letters which neither Portuguese nor English words have
     ("parlamvidas"). The whole of the samples is judged, and their later half too, so that early ones do not count. Only
-    lower-case words of three letters or more are judged; words of the prompts are known; accents do not matter. Text
-    in another language, in another script, or that is no prose at all is skipped with the reason.
+    lower-case words of three letters or more are judged; words of the prompts and of the training text beside the run
+    are known, and where the library wordfreq is installed the words that it lists; accents do not matter. Text in
+    another language, in another script, or that is no prose at all is skipped with the reason.
 
     ## Why it matters
     A loss can fall while the model learns which pieces are frequent and not which follow which: the metrics look better
@@ -60,7 +72,7 @@ def broken_words(
     hot end like this.
 
     ## Inputs
-    Generated samples, with their prompts where there are any.
+    Generated samples, with their prompts and the training text where there are any.
 
     ## Options
     - `max_broken` (share, 0.2): the lower end of the 95 % interval (Wilson 1927) of the broken share must exceed this,
@@ -86,38 +98,63 @@ def broken_words(
     13 of 125 by a model of letter triples: what keeps to the language's letter groups passes. Of real 60-word passages,
     99.9 % had at most 16 % broken words.
     """
-    texts = [s.output[:_MOST] for s in samples]
-    prompted = read(" ".join(dict.fromkeys(s.prompt for s in samples if s.prompt)))
+    chosen = spread(samples.items, _TOTAL)
+    outputs = [s.output[:_MOST] for s in chosen]
+    prompted = read(" ".join(dict.fromkeys(s.prompt for s in chosen if s.prompt)))
     known = frozenset(map(fold, prompted.judged))
-    readings = [read(t, known) for t in texts]
+    readings = [read(t, known) for t in outputs]
     whole, later = _pooled(readings), _pooled(readings[len(readings) // 2 :])
-    letters = _can_be_judged(texts, whole, min_words)
-    limit = max(max_broken_in_code if _share_of_symbols(texts) > code_symbols else max_broken, 2 * prompted.lowest)
+    letters = _can_be_judged(outputs, whole, min_words)
+    limit = max(max_broken_in_code if _share_of_symbols(outputs) > code_symbols else max_broken, 2 * prompted.lowest)
     if whole.lowest <= limit or later.lowest <= limit:
         return
-    home, share = _meant(texts, letters, whole, prompted, max_bits, max_bits_unprompted)
+    if attested := _attested(set(whole.broken), texts):
+        readings = [read(t, known | attested) for t in outputs]
+        whole, later = _pooled(readings), _pooled(readings[len(readings) // 2 :])
+        if whole.lowest <= limit or later.lowest <= limit:
+            return
+    home, share = _meant(outputs, letters, whole, prompted, max_bits, max_bits_unprompted)
     worst = max(range(len(readings)), key=lambda i: (readings[i].lowest, -i))
     broken = [r for r in readings if r.share > limit]
     examples = _examples(readings[worst])
     yield Finding(
-        f"{len(whole.broken):,} of {len(whole.judged):,} words in {len(samples):,} samples "
+        f"{len(whole.broken):,} of {len(whole.judged):,} words in {len(chosen):,} samples "
         f"({100 * whole.share:.0f} %) could not be words of {home}, such as {examples}; "
         f"{100 * share:.0f} % were function words (fluent text: {100 * _FLUENT:.0f} % or more)",
-        at=samples.items[worst].source,
+        at=chosen[worst].source,
         evidence=(
-            Evidence("broken words", len(whole.broken), at=samples.items[0].source, unit="word"),
-            Evidence("words judged", len(whole.judged), min_words, samples.items[0].source, "word"),
+            Evidence("broken words", len(whole.broken), at=chosen[0].source, unit="word"),
+            Evidence("words judged", len(whole.judged), min_words, chosen[0].source, "word"),
             Evidence("share of broken words", whole.share),
             Evidence("lower end of its 95 % interval", whole.lowest, limit),
             Evidence("share of function words", share, _FLUENT),
             Evidence("samples beyond the limit", len(broken), unit="sample"),
-            Evidence("samples", len(samples), unit="sample"),
-            *_about_prompts(samples.items, prompted),
-            Evidence("examples in the worst sample", examples, at=samples.items[worst].source),
+            Evidence("samples", len(chosen), unit="sample"),
+            *_about_prompts(chosen, prompted),
+            Evidence("examples in the worst sample", examples, at=chosen[worst].source),
         ),
         advice="compare what is fed when generating with what was trained on: positions, tokenizer, temperature; "
         "then train on more text or for longer",
     )
+
+
+def _attested(words: Set[str], texts: TrainingTexts | None) -> frozenset[str]:
+    """Those of some words, folded, that stand in the training text, or in wordfreq where it is installed."""
+    import importlib
+
+    folded = {fold(w) for w in words}
+    found: set[str] = set()
+    left = _SEARCHED
+    for text in texts or ():
+        for _, piece in text.pieces():
+            if left > 0:
+                found |= folded & {fold(run) for run in set(letter_runs(piece))}
+            left -= len(piece)
+    try:
+        zipf = importlib.import_module("wordfreq").zipf_frequency
+    except ImportError:
+        return frozenset(found)
+    return frozenset(found | {fold(w) for w in words if any(zipf(w, code) >= _LISTED for code in tables())})
 
 
 def _pooled(readings: Sequence[Reading]) -> Reading:

@@ -14,7 +14,7 @@ from mldiag.api import (
     Plan,
     Settings,
     Severity,
-    edit_setting,
+    edit_everywhere,
     rule,
 )
 
@@ -61,7 +61,7 @@ def truncated_schedule(
 
     ## Fix
     Safe: sets `total_steps` to epochs × steps per epoch, or the decay to the steps that run. The other settings state
-    that number already; only the one that contradicts them changes.
+    that number already; only the one that contradicts them changes, wherever it stands, and a decay that was as long.
 
     ## When to ignore
     Where a step limit below the epochs is meant (`max_steps` of Hugging Face overrides `num_train_epochs`; a quick
@@ -71,7 +71,7 @@ def truncated_schedule(
     Step arithmetic; Hoffmann et al. 2022, "Training Compute-Optimal Large Language Models", appendix B, for the decay.
     """
     found = [
-        _short_total(plan, min_share),
+        _short_total(plan, settings, min_share),
         _long_decay(plan, settings, max_decay),
         _cut_decay(plan, lr, max_decay, min_last),
     ]
@@ -81,7 +81,7 @@ def truncated_schedule(
     yield from next((f for f in known if f), [])
 
 
-def _short_total(plan: Plan, min_share: float) -> list[Finding] | None:
+def _short_total(plan: Plan, settings: Settings | None, min_share: float) -> list[Finding] | None:
     """The stated steps against those that the epochs make; None where one of them is unknown."""
     total, meant, epochs, each = plan.total_steps, plan.derived_steps, plan.epochs, plan.steps_per_epoch
     if not (meant and epochs and each and _told(meant)):
@@ -109,7 +109,7 @@ def _short_total(plan: Plan, min_share: float) -> list[Finding] | None:
         ),
         severity=Severity.INFO if limits else None,
         explains=() if limits else None,
-        fix=Fix.show(title) if limits else Fix.safe(title, edit_setting(total.setting, int(meant.value))),
+        fix=Fix.show(title) if limits else Fix.safe(title, *edit_everywhere(settings, total.setting, int(meant.value))),
     )
     return [finding]
 
@@ -132,7 +132,8 @@ def _long_decay(plan: Plan, settings: Settings | None, max_decay: float) -> list
             Evidence("decay / run", ratio, max_decay),
         ),
         fix=Fix.safe(
-            f"let the decay end with the run, at step {run.value:,.0f}", edit_setting(decay.setting, int(run.value))
+            f"let the decay end with the run, at step {run.value:,.0f}",
+            *edit_everywhere(settings, decay.setting, int(run.value)),
         ),
     )
     return [finding]

@@ -13,8 +13,9 @@ from mldiag.api import (
     NotApplicable,
     Plan,
     ScheduleKind,
+    Settings,
     Severity,
-    edit_setting,
+    edit_everywhere,
     rule,
 )
 
@@ -27,6 +28,7 @@ _RISEN, _AT_ZERO, _DECAYED = 5, 0.005, 0.2
 def excessive_warmup(
     plan: Plan,
     lr: LrCurve | None,
+    settings: Settings | None,
     *,
     max_share: float = 0.1,
     short_run: int = 1000,
@@ -75,7 +77,7 @@ def excessive_warmup(
         share = warmup.value / run.value
         if share > max_share:
             told = run.value < short_run and share < max_short_share
-            yield _stated(plan, warmup, run, max_share, target, Severity.INFO if told else Severity.WARNING)
+            yield _stated(plan, settings, warmup, run, max_share, target, Severity.INFO if told else Severity.WARNING)
         return
     if lr is None:
         known = "nothing says both the length of the warm-up and that of the run"
@@ -129,7 +131,15 @@ def _straight(lr: LrCurve) -> float | None:
     return shape.warmup / lr.axis[-1]
 
 
-def _stated(plan: Plan, warmup: Amount, run: Amount, max_share: float, target: float, severity: Severity) -> Finding:
+def _stated(
+    plan: Plan,
+    settings: Settings | None,
+    warmup: Amount,
+    run: Amount,
+    max_share: float,
+    target: float,
+    severity: Severity,
+) -> Finding:
     share = warmup.value / run.value
     message = f"the warm-up takes {warmup.value:,.0f} of the {run.value:,.0f} steps that will run: {100 * share:.1f} %"
     evidence = [
@@ -151,6 +161,6 @@ def _stated(plan: Plan, warmup: Amount, run: Amount, max_share: float, target: f
         severity=severity,
         fix=Fix.unsafe(
             f"set the warm-up to {steps:,} steps, {100 * target:.0f} % of {run.value:,.0f}",
-            edit_setting(warmup.setting, target if is_ratio else steps),
+            *edit_everywhere(settings, warmup.setting, target if is_ratio else steps),
         ),
     )

@@ -234,6 +234,23 @@ class Role(StrEnum):
     CHECKPOINT = "checkpoint"
 
 
+class Site(Struct, frozen=True):
+    """Where something may be inserted: a key behind its sibling, a keyword behind a call's last argument.
+
+    Attributes:
+        offset: of the byte in the file before which it goes.
+        form: the inserted text, with `{key}` and `{value}` in it: separators, line end and indentation as they are
+            around it.
+    """
+
+    offset: int
+    form: str
+
+    def text(self, key: str, value: str) -> str:
+        """What is inserted."""
+        return self.form.replace("{key}", key, 1).replace("{value}", value, 1)
+
+
 class SettingValue(Struct, frozen=True):
     """One value of one setting at one place.
 
@@ -246,6 +263,7 @@ class SettingValue(Struct, frozen=True):
         shared_by: other settings that read the same span (a shell variable used twice): such a span is not edited.
         record: written by the run itself (`hparams.yaml`, `training_args.json`): it says what was used, and editing
             it changes nothing.
+        site: where a further setting of the same file and section may be inserted, or None where none can.
     """
 
     name: str
@@ -255,6 +273,7 @@ class SettingValue(Struct, frozen=True):
     syntax: str | None = None
     shared_by: tuple[str, ...] = ()
     record: bool = False
+    site: Site | None = None
 
     @property
     def rank(self) -> int:
@@ -400,7 +419,8 @@ class Launch(Struct, frozen=True):
         program: the path or module as written (`train.py`, `pkg.train`).
         launcher: `python`, `python -m`, `torchrun`, `accelerate launch`, ...
         launcher_flags: flags that belong to the launcher (`--nproc_per_node`).
-        environment: `NAME=value` before the command or exported earlier in the script.
+        environment: `NAME=value` before the command or exported earlier in the script; `environment_at`: the places of
+            the values.
         end: byte offset behind the command's last word, where a new flag may be inserted.
         references: how often each script variable is used in the whole script.
     """
@@ -414,6 +434,7 @@ class Launch(Struct, frozen=True):
     environment: Mapping[str, str] = field(default_factory=dict)
     end: int | None = None
     references: Mapping[str, int] = field(default_factory=dict)
+    environment_at: Mapping[str, Source] = field(default_factory=dict)
 
     @property
     def is_module(self) -> bool:
@@ -470,6 +491,7 @@ class Call(Struct, frozen=True):
         keywords: keyword → literal value, or None where it is not a literal.
         positional: the positional arguments' literals, None where not a literal.
         where: keyword → place of that keyword argument.
+        site: where a keyword may be added; None where a `**` may hold it already, or the place is not plain.
     """
 
     name: str
@@ -478,6 +500,7 @@ class Call(Struct, frozen=True):
     positional: tuple[Scalar, ...] = ()
     keywords: Mapping[str, Scalar] = field(default_factory=dict)
     where: Mapping[str, Source] = field(default_factory=dict)
+    site: Site | None = None
 
     @property
     def last(self) -> str:
@@ -508,6 +531,23 @@ class Build(Struct, frozen=True):
     through: frozenset[str] = frozenset()
 
 
+class Idiom(Struct, frozen=True):
+    """A way to write something that a file shows, found by its syntax: `pysource/idioms` says which there are.
+
+    Attributes:
+        details: what was seen, by name: names of the program as it spells them, and counts.
+        also: the other places that show it.
+    """
+
+    name: str
+    source: Source
+    details: tuple[tuple[str, str | int | float], ...] = ()
+    also: tuple[Source, ...] = ()
+
+    def detail(self, name: str) -> str | int | float:
+        return dict(self.details)[name]
+
+
 class PythonSource(Struct, frozen=True):
     """One Python file, read with `ast` and never run.
 
@@ -516,6 +556,7 @@ class PythonSource(Struct, frozen=True):
             no options added elsewhere. Only then an unknown flag is certain to be refused.
         imports: names of the imported modules (`torch`, `tensorflow.keras`).
         names: every identifier and attribute that is read anywhere (`args.seed` gives `seed`).
+        idioms: ways to write a training step that do something else than was meant.
     """
 
     path: str
@@ -525,6 +566,7 @@ class PythonSource(Struct, frozen=True):
     closed: bool = False
     imports: tuple[str, ...] = ()
     names: frozenset[str] = frozenset()
+    idioms: tuple[Idiom, ...] = ()
 
     def option(self, name: str) -> Option | None:
         return next((o for o in self.options if o.name == name), None)
@@ -560,11 +602,16 @@ class Program(Struct, frozen=True):
 
 
 class Sample(Struct, frozen=True):
-    """One generated text. `prompt` is None where the file gives none."""
+    """One generated text. `prompt` is None where the file gives none.
+
+    Attributes:
+        finish: why it ended, where the file says: `stop` at an end token, `length` at the longest that was allowed.
+    """
 
     output: str
     source: Source
     prompt: str | None = None
+    finish: str | None = None
 
 
 class Collection(Struct, frozen=True):

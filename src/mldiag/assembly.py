@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from msgspec import Struct, field
@@ -26,7 +26,9 @@ from mldiag.artifacts import (
     Settings,
     SettingValue,
     Unread,
+    as_count,
 )
+from mldiag.checkpoints import Checkpoint
 from mldiag.errors import ReadError
 from mldiag.files import File, Folder
 from mldiag.merging import Merged, merge
@@ -34,6 +36,7 @@ from mldiag.readers import is_left_by_runs
 from mldiag.run import Run
 from mldiag.secrets import is_secret, masked
 from mldiag.suppression import Suppression, suppressions_in
+from mldiag.tokens import TokenFile, Tokenizer, TrainingText
 from mldiag.unknown import unread
 
 if TYPE_CHECKING:
@@ -41,7 +44,7 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-_BESIDE_RUNS = (SettingValue, PythonSource, Unread)
+_BESIDE_RUNS = (SettingValue, PythonSource, TrainingText, Unread)
 
 # Programs of a run that do not train: a launch of one of these does not stand for the run.
 _NOT_TRAINING = ("eval", "test", "infer", "generat", "sampl", "predict", "export", "convert", "download", "preproc",
@@ -49,6 +52,23 @@ _NOT_TRAINING = ("eval", "test", "infer", "generat", "sampl", "predict", "export
 
 # What finds a class or function by a name that only the running program knows: it may be any of a module's.
 _LOOKED_UP = frozenset({"__dict__", "getattr", "vars", "import_module", "get_model", "create_model"})
+
+
+_READERS = frozenset({"os.environ.get", "os.getenv"})
+"""Functions that read a variable of the environment."""
+
+# Set by launchers and libraries for themselves; a default in the source is for runs without them.
+_SYSTEM = frozenset({
+    "WORLD_SIZE", "RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "NODE_RANK", "GROUP_RANK", "MASTER_ADDR", "MASTER_PORT",
+    "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "PYTHONPATH", "PYTHONHASHSEED", "PATH", "HOME", "USER", "HOSTNAME",
+    "SHELL", "PWD", "TERM", "LANG",
+})  # fmt: skip
+
+_FILLED_IN = frozenset({
+    "batch_size", "global_batch_size", "grad_accum", "devices", "lr", "weight_decay", "clip_norm", "warmup_steps",
+    "total_steps", "min_lr",
+})  # fmt: skip
+"""Numbers for which "auto" means "as another part says" (DeepSpeed's configuration under Hugging Face's arguments)."""
 
 
 class Gathered(Struct):
@@ -132,7 +152,7 @@ def assembled(
         path=label,
         name=name or folder.root.resolve().name,
         metrics=Metrics(merged.series, merged.disagreements),
-        settings=_without_outdated(_settings(_of(kinds, SettingValue), program, plugins.setting, pre), folder.overlay),
+        settings=_without_outdated(_settings(_values(kinds), program, plugins.setting, pre), folder.overlay),
         program=program,
         rows={a.source.path: a for a in _of(kinds, LogRows)},
         artifacts={kind: tuple(items) for kind, items in kinds.items() if not issubclass(kind, _PLACED)},
@@ -185,6 +205,17 @@ def _only(found: Gathered, own: set[str], starts: set[tuple[str, str]]) -> Gathe
 def _path(artifact: Artifact) -> str | None:
     source = getattr(artifact, "source", None)
     return getattr(artifact, "path", None) if source is None else source.path
+
+
+def _values(kinds: Mapping[type, list[Any]]) -> Sequence[SettingValue]:
+    """What files say, and what the shapes of weights and vocabularies show."""
+    said = _of(kinds, SettingValue)
+    checkpoints, tokenizers, tokens = _of(kinds, Checkpoint), _of(kinds, Tokenizer), _of(kinds, TokenFile)
+    if not checkpoints and not tokenizers and not tokens:
+        return said
+    from mldiag.shapes import from_checkpoints, from_tokens
+
+    return [*said, *from_checkpoints(checkpoints), *from_tokens(tokenizers, tokens)]
 
 
 _PLACED = (LogRows, Series, SettingValue, Launch, PythonSource, Unread)
@@ -288,6 +319,7 @@ def _settings(values: Sequence[SettingValue], program: Program, setting_name: Na
     if pre:
         values = [value for value in values if not _recorded(value)]
     found = [a if (name := setting_name(a.name)) in (None, a.name) else replace(a, name=name) for a in values]
+    found = [a for a in found if a.value != "auto" or a.name not in _FILLED_IN]
     ambiguous: dict[str, str] = {}
     rivals: list[Launch] = []
     if program.launch is not None:
@@ -306,7 +338,12 @@ def _settings(values: Sequence[SettingValue], program: Program, setting_name: Na
                         "check one script at a time"
                     )
         found += stated.values()
+        found += _environment_values(program.launch, program.sources, setting_name)
+        # The batch system starts the launcher on each of its nodes, and counts the devices of all.
+        if not any(v.name == "devices" and v.source.path == program.launch.source.path for v in found):
+            found += _launcher_values(program.launch)
     for source in program.sources:
+        found += _environment_defaults(source, setting_name)
         if source is program.main or program.main is None or not source.options:
             found += _default_values(source, setting_name)
     found = [value for value in found if not is_secret(value.name, value.value)]
@@ -348,6 +385,45 @@ def _flag_values(launch: Launch, source: PythonSource | None, setting_name: Name
         syntax = None if switch or flag.value is None or flag.source.start is None else "shell"
         values.append(SettingValue(name, value, Role.FLAG, flag.source, syntax, shared))
     return values
+
+
+def _environment_values(launch: Launch, sources: Sequence[PythonSource], setting_name: Named) -> Iterator[SettingValue]:
+    """Variables that the script sets and a source reads."""
+    for variable, text in launch.environment.items():
+        at = launch.environment_at.get(variable)
+        if at is None or variable in _SYSTEM or not any(_reads(s, variable) for s in sources):
+            continue
+        # A variable that the script also expands elsewhere is not the program's alone to change.
+        shared = (variable,) if launch.references.get(variable) else ()
+        name = setting_name(variable) or variable.lower()
+        yield SettingValue(name, literal(text), Role.FLAG, at, None if at.start is None else "shell", shared)
+
+
+def _reads(source: PythonSource, variable: str) -> bool:
+    if "environ" in source.names and variable in source.names:
+        return True
+    return any(c.positional[:1] == (variable,) for c in source.calls if c.resolved in _READERS)
+
+
+def _environment_defaults(source: PythonSource, setting_name: Named) -> Iterator[SettingValue]:
+    """What the program takes where a variable is not set: `os.environ.get("SEQ_LEN", 256)`."""
+    for call in source.calls:
+        if call.resolved in _READERS and len(call.positional) > 1:
+            variable, default = call.positional[:2]
+            if isinstance(variable, str) and variable not in _SYSTEM and default is not None:
+                value = literal(default) if isinstance(default, str) else default
+                yield SettingValue(setting_name(variable) or variable.lower(), value, Role.DEFAULT, call.source)
+
+
+def _launcher_values(launch: Launch) -> Iterator[SettingValue]:
+    """The processes that a distributed launcher starts, one for each device."""
+    given = {f.name.lstrip("-").replace("-", "_"): f for f in launch.launcher_flags}
+    each = next((given[n] for n in ("nproc_per_node", "num_gpus", "num_processes") if n in given), None)
+    count = as_count(literal(each.value)) if each is not None else None
+    nodes = next((given[n] for n in ("nnodes", "num_nodes") if n in given), None)
+    groups = 1 if nodes is None or "num_processes" in given else as_count(literal(nodes.value))
+    if each is not None and count is not None and groups is not None:
+        yield SettingValue("devices", count * groups, Role.FLAG, each.source)
 
 
 def _default_values(source: PythonSource, setting_name: Named) -> list[SettingValue]:

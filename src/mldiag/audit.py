@@ -21,7 +21,7 @@ from mldiag.errors import MldiagError, ReadError, SettingsError
 from mldiag.expectations import Expectation, Reference
 from mldiag.files import File, Folder, size_of
 from mldiag.groups import Against, Group, Member, common_folder, member_of
-from mldiag.journal import FOLDER as JOURNAL, copies_in
+from mldiag.journal import FOLDER as JOURNAL, copies_in, interrupted
 from mldiag.plugins import Plugins
 from mldiag.report import Report, RunReport
 from mldiag.rules import Rule
@@ -52,7 +52,7 @@ def read_runs(request: Request, plugins: Plugins, problems: list[str]) -> Iterat
     """Reads the runs at the requested paths; what cannot be worked on becomes a line of `problems`."""
     seen: set[tuple[str, str]] = set()
     for path in request.paths:
-        reading = _Reading(path, request, plugins)
+        reading = _Reading(path, request, plugins, problems)
         try:
             for root in discover(path, plugins.takes, problems, reading.members):
                 # A run that two of the paths lead to is one run.
@@ -206,10 +206,11 @@ class _Configs:
 class _Reading:
     """Reads the runs below one requested path."""
 
-    def __init__(self, path: Path, request: Request, plugins: Plugins) -> None:
+    def __init__(self, path: Path, request: Request, plugins: Plugins, problems: list[str]) -> None:
         self._path = path
         self._request = request
         self._plugins = plugins
+        self._problems = problems
         self._shared: Shared = {}
         self._journals: dict[str, bool] = {}
 
@@ -253,18 +254,21 @@ class _Reading:
         return {name: below[name] for name in files if name in below}
 
     def _has_copies(self, root: Root) -> bool:
-        if not self._is_folder:
-            return False
         base = str(root.folder)
         below = {name.rpartition("/")[0] for name in root.files if "/" in name}
-        return self._has_journal(base) or any(self._has_journal(f"{base}/{folder}") for folder in below)
+        found = [self._has_journal(base), *(self._has_journal(f"{base}/{folder}") for folder in below)]
+        return self._is_folder and any(found)
 
     def _has_journal(self, folder: str) -> bool:
-        """Whether a journal of written fixes lies in a folder or above it."""
+        """Whether a journal of written fixes lies in a folder or above it; tells of a fix that was left half done."""
         known = self._journals.get(folder)
         if known is None:
+            known = os.path.lexists(f"{folder}/{JOURNAL}")
+            line = interrupted(Path(folder)) if known else None
+            if line is not None and line not in self._problems:
+                self._problems.append(line)
             above = folder.rpartition("/")[0]
-            known = (above != folder and self._has_journal(above)) or os.path.lexists(f"{folder}/{JOURNAL}")
+            known |= above != folder and self._has_journal(above)
             self._journals[folder] = known
         return known
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from mldiag.facts import Fact
-from mldiag.faults import Fault
 from mldiag.hooks import hookimpl
 from mldiag.parts import facts_in, faults_in, indexed_readers_in, reporters_in
 from mldiag.readers import Reader
 from mldiag.reporters import Reporter
+
+if TYPE_CHECKING:
+    from mldiag.faults import Fault
 
 
 @hookimpl

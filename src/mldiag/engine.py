@@ -39,7 +39,7 @@ def apply_rules(
             skipped.append(Skipped(rule.code, "needs what training writes; --stage pre looks at the plan only"))
             continue
         try:
-            found = _stamped(rule, rule.check(*arguments(run, rule.inputs), **(options or {}).get(rule.name, {})))
+            found = _stamped(rule, rule.check(*arguments(run, rule), **(options or {}).get(rule.name, {})))
         except NotApplicable as reason:
             skipped.append(Skipped(rule.code, str(reason)))
             continue

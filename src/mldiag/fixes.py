@@ -186,7 +186,10 @@ def _edited(file: File, edits: Iterable[Edit]) -> bytes:
             raise FixError(f"{file.path}: the file changed since it was read: {edit.old!r} is not at byte {edit.start}")
         if edit.start < at:
             raise FixError(f"{file.path}: two edits touch the same bytes {edit.start}-{at}")
-        pieces += [data[at : edit.start], edit.new.encode(codec)]
+        try:
+            pieces += [data[at : edit.start], edit.new.encode(codec)]
+        except UnicodeEncodeError as error:
+            raise FixError(f"{file.path}: {edit.new!r} cannot be written in {codec.upper()}, as the file is") from error
         at = edit.end
     return b"".join([*pieces, data[at:]])
 

@@ -11,7 +11,6 @@ import os.path
 import posixpath
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +25,8 @@ if TYPE_CHECKING:
 
 TAIL = 16
 """Last values of a series from which its noise is estimated, at most; of short ones the second half."""
+HEAD = 32
+"""First values of a series that are kept, by which the chance of equal ones is judged."""
 _OF_THE_RUN = ("lr", "grad_norm", "tokens", "system", "epoch", "step", "time")
 
 
@@ -37,8 +38,10 @@ class Result(Struct, frozen=True):
         count: values. `first`, `last`, `lowest`, `highest`: of them.
         distinct: how many different values there are, counted up to 100.
         noise: standard deviation of a single value around the local level at the end; None for fewer than 5.
-        digest: the same for two series of exactly the same values.
+        digest: the same for two series of exactly the same values, in one process.
         source: the place of the last value.
+        head: the first values.
+        times: the same for two series that were written at exactly the same times; None where they have none.
     """
 
     name: str
@@ -49,8 +52,10 @@ class Result(Struct, frozen=True):
     highest: float
     distinct: int
     noise: float | None
-    digest: bytes
+    digest: int
     source: Source
+    head: tuple[float, ...] = ()
+    times: int | None = None
 
 
 class Member(Struct, frozen=True, dict=True):
@@ -189,8 +194,10 @@ def _result(series: Series) -> Result | None:
         max(values),
         len(set(values[:100])),
         noise(tail) if len(tail) >= 5 else None,
-        blake2b(series.data.tobytes(), digest_size=16).digest(),
+        hash(series.data.tobytes()),
         series.at(at),
+        tuple(values[:HEAD]),
+        hash(series.time_data.tobytes()) if series.time_data is not None else None,
     )
 
 

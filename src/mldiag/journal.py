@@ -4,6 +4,11 @@ Each checked folder has its own journal, `.mldiag/` in it, with one JSON file pe
 before the first of its files is touched and holds their whole former content, so that a kill at any moment leaves
 nothing that `undo` cannot take back. Files are replaced in one step (written beside the target, synced, renamed); a
 hard link to the former content keeps it.
+
+While its files are being replaced a batch is called `….unfinished.json`; the last step takes that from its name, and
+the first of taking it back gives it again. So a batch that a kill left half done is known by its name: `interrupted`
+says so to whoever checks the folder, and `recover` finishes it where every file is written, else takes it back. The
+process that writes holds a lock on the journal's folder, which the system releases when it is killed.
 """
 
 from __future__ import annotations
@@ -11,7 +16,8 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from enum import Enum
 from pathlib import Path
 from typing import Literal
 
@@ -23,6 +29,7 @@ from mldiag.errors import FixError, os_reason
 from mldiag.files import DOCUMENT_LIMIT
 
 FOLDER = ".mldiag"
+_UNFINISHED = ".unfinished"
 
 
 class Write(Struct, frozen=True):
@@ -63,13 +70,21 @@ class Entry(Struct, frozen=True):
 
 
 class Batch(Struct, frozen=True):
-    """What was written at once. `folders` did not exist before; `name` is the stem of the journal's file."""
+    """What was written at once, into one checked folder.
+
+    Attributes:
+        name: the stem of the journal's file: a number, a mark that all batches of one writing share, and whether it is
+            unfinished.
+        folders: did not exist before.
+        group: other checked folders, relative to this one, that were written together with it.
+    """
 
     name: str
     time: str
     version: str
     files: tuple[Entry, ...]
     folders: tuple[str, ...] = ()
+    group: tuple[str, ...] = ()
     schema: Literal[1] = 1
 
 
@@ -84,13 +99,33 @@ def write(writes: Sequence[Write]) -> None:
     """Writes every file, or none.
 
     Raises:
-        FixError: a file is not as planned, may not be written, or could not be; everything is as it was before.
+        FixError: a file is not as planned, may not be written, or could not be; everything is as it was before. Another
+            process is writing there.
     """
+    for folder in {parent: None for planned in writes for parent in planned.path.parents}:
+        if (line := interrupted(folder)) is not None:
+            raise FixError(f"{line}; nothing was written")
     for planned in writes:
         _check(planned)
     folders = dict.fromkeys(w.folder for w in writes)
     own = [w.path.parent for w in writes]
-    batches = [(folder, _batch(folder, [w for w in writes if w.folder == folder])) for folder in folders]
+    mark = os.urandom(4).hex()
+    batches = [(f, _batch(f, mark, [w for w in writes if w.folder == f], folders)) for f in folders]
+    try:
+        with _locked(folders, create=True):
+            try:
+                for planned in writes:  # again, now that no other mldiag can come between
+                    _check(planned)
+            except FixError:
+                for folder in folders:
+                    _clear(folder)
+                raise
+            _write(writes, batches, own)
+    except OSError as error:
+        raise FixError(f"{error.filename or writes[0].path}: cannot be written: {os_reason(error)}") from error
+
+
+def _write(writes: Sequence[Write], batches: Sequence[tuple[Path, Batch]], own: Sequence[Path]) -> None:
     try:
         for folder, batch in batches:
             _record(folder, batch)
@@ -98,6 +133,8 @@ def write(writes: Sequence[Write]) -> None:
             for name in batch.folders:
                 (folder / name).mkdir(exist_ok=True)
         _replace_all([(w.path, w.after, w.mode) for w in writes])
+        for folder, batch in batches:
+            _finish(folder, batch)
     except KeyboardInterrupt:
         _take_back(batches, own)
         raise
@@ -113,7 +150,8 @@ def write(writes: Sequence[Write]) -> None:
 def undo(folders: Iterable[Path], output: Path | None = None) -> list[Undone]:
     """Takes back the last batch of each checked folder, byte for byte and mode for mode.
 
-    A file that the batch names but that was not written yet, because the writing was killed, is left as it is.
+    A file that the batch names but that was not written yet, because the writing was killed, is left as it is. What
+    such a writing did in other checked folders is taken back with it.
 
     Args:
         output: a folder outside the checked ones in which files may be put back to a former content. A journal may
@@ -123,19 +161,203 @@ def undo(folders: Iterable[Path], output: Path | None = None) -> list[Undone]:
     Raises:
         FixError: there is no batch, its journal is damaged, or a file changed since; nothing is undone.
     """
-    batches = []
+    batches: dict[Path, Batch] = {}
+    bare = []
     for folder in dict.fromkeys(f.resolve() for f in folders):
         names = _names(folder)
         if not names:
-            with contextlib.suppress(OSError):
+            bare.append(folder)
+            with contextlib.suppress(OSError), _locked([folder]):
                 _clear(folder)
+            continue
+        batch = _load(folder, names[-1])
+        batches |= {folder: batch} if not _is_unfinished(batch.name) else _group(folder, batch)
+    # A kill may have come before a folder's part of a writing was noted, or after it was taken back.
+    begun = {_path(f, other) for f, b in batches.items() if _is_unfinished(b.name) for other in b.group}
+    for folder in bare:
+        if folder not in begun:
             raise FixError(f"{folder}: nothing to undo: no fix was applied to this path")
-        batches.append((folder, _load(folder, names[-1])))
+    return _taken_back(batches, [] if output is None else [output.resolve()])
+
+
+def _taken_back(batches: Mapping[Path, Batch], trusted: Sequence[Path]) -> list[Undone]:
     try:
-        return _take_back(batches, [] if output is None else [output.resolve()])
+        with _locked(batches):
+            return _take_back([*batches.items()], trusted)
     except OSError as error:
         reason = f"{error.filename}: cannot be written: {os_reason(error)}"
         raise FixError(f"{reason}; run `--undo` again to go on") from error
+
+
+def recover(folders: Iterable[Path], output: Path | None = None) -> list[Undone]:
+    """Deals with batches that a kill left unfinished: one of which every file is written stands, others are taken back.
+
+    Args:
+        output: as of `undo`.
+
+    Returns:
+        What was taken back.
+
+    Raises:
+        FixError: a file changed since, or lies outside the folder; nothing is taken back. Another process is writing
+            there.
+    """
+    trusted = [] if output is None else [output.resolve()]
+    undone: list[Undone] = []
+    for folder in dict.fromkeys(f.resolve() for f in folders):
+        for name in reversed(_unfinished(folder)):
+            batches = _group(folder, _load(folder, name))
+            try:
+                with _locked(batches):
+                    if _states(batches) == {_State.NEW}:
+                        for place, batch in batches.items():
+                            _finish(place, batch)
+                    else:
+                        _refuse_outside(batches, trusted)
+                        undone += _take_back([*batches.items()], trusted)
+            except OSError as error:
+                reason = f"{error.filename}: cannot be written: {os_reason(error)}"
+                raise FixError(f"{_told(batches)} ({reason})") from error
+    return undone
+
+
+def _refuse_outside(batches: Mapping[Path, Batch], trusted: Sequence[Path]) -> None:
+    """Without being asked, nothing is touched outside the folder that a journal lies in, nor what was changed since."""
+    for folder, batch in batches.items():
+        for entry in batch.files:
+            path = _path(folder, entry.path)
+            if not any(path.resolve().is_relative_to(p) for p in (folder, *trusted)):
+                raise FixError(f"{_told(batches)} ({path} is outside the checked path)")
+            if _state(path, entry) is _State.OTHER:
+                journals = " and ".join(str(_file(place, own.name)) for place, own in batches.items())
+                raise FixError(
+                    f"{path}: changed since a fix was interrupted while it was written; to keep the files as they are, "
+                    f"remove {journals}"
+                )
+
+
+def interrupted(folder: Path) -> str | None:
+    """One line for whoever checks a folder in which a fix was killed half-way, or is being written now; else None."""
+    folder = folder.resolve()
+    for name in _unfinished(folder):
+        with contextlib.suppress(OSError):  # a folder that may not be looked into
+            try:
+                batches = _group(folder, _load(folder, name))
+                with _locked(batches):
+                    states = _states(batches)
+                    if len(states) > 1 or _State.OTHER in states:
+                        return _told(batches)
+            except FixError as error:
+                if _file(folder, name).exists():  # else it was finished at this moment
+                    return str(error)
+    return None
+
+
+class _State(Enum):
+    """What is at a path: what was there before the writing, what was to be written, or neither."""
+
+    OLD = "old"
+    NEW = "new"
+    OTHER = "other"
+
+
+def _states(batches: Mapping[Path, Batch]) -> set[_State]:
+    return {_state(_path(folder, e.path), e) for folder, batch in batches.items() for e in batch.files}
+
+
+def _state(path: Path, entry: Entry) -> _State:
+    if not os.path.lexists(path):
+        return _State.OLD if entry.kind == "created" else _State.OTHER
+    if path.is_symlink() or not path.is_file():
+        return _State.OTHER
+    return {entry.before: _State.OLD, entry.after: _State.NEW}.get(_hash(path.read_bytes()), _State.OTHER)
+
+
+def _told(batches: Mapping[Path, Batch]) -> str:
+    found = [_state(_path(folder, e.path), e) for folder, batch in batches.items() for e in batch.files]
+    folders = " ".join(map(str, batches))
+    return (
+        f"{folders}: a fix was interrupted while it was written, with {found.count(_State.NEW)} of {len(found)} files "
+        f"corrected; `mldiag fix --undo {folders}` takes it back"
+    )
+
+
+def _group(folder: Path, batch: Batch) -> dict[Path, Batch]:
+    """An unfinished batch with those of the same writing in other folders that are unfinished too."""
+    found = {folder: batch}
+    mark = _mark(batch.name)
+    for relative in batch.group:
+        other = _path(folder, relative)
+        for name in _names(other):
+            if _mark(name) == mark and _is_unfinished(name):
+                theirs = _load(other, name)
+                # Each has to name the other: a journal that came from elsewhere cannot reach into a folder.
+                if any(_path(other, back) == folder for back in theirs.group):
+                    found[other] = theirs
+    return dict(sorted(found.items()))  # told in the same words wherever one begins
+
+
+def _unfinished(folder: Path) -> list[str]:
+    return [name for name in _names(folder) if _is_unfinished(name)]
+
+
+def _is_unfinished(name: str) -> bool:
+    return name.endswith(_UNFINISHED)
+
+
+def _mark(name: str) -> str:
+    return name.removesuffix(_UNFINISHED).partition("-")[2]
+
+
+def _file(folder: Path, name: str) -> Path:
+    return folder / FOLDER / f"{name}.json"
+
+
+def _finish(folder: Path, batch: Batch) -> None:
+    _file(folder, batch.name).replace(_file(folder, batch.name.removesuffix(_UNFINISHED)))
+    _sync(folder / FOLDER)
+
+
+def _reopened(folder: Path, batch: Batch) -> None:
+    """Calls a batch unfinished, before the first of its files is put back."""
+    with contextlib.suppress(FileNotFoundError):  # it is already
+        name = batch.name.removesuffix(_UNFINISHED)
+        _file(folder, name).replace(_file(folder, name + _UNFINISHED))
+        _sync(folder / FOLDER)
+
+
+@contextlib.contextmanager
+def _locked(folders: Iterable[Path], *, create: bool = False) -> Iterator[None]:
+    """Holds the journals of folders; the system lets go of them when this process ends, however it does.
+
+    Raises:
+        FixError: another process holds one.
+    """
+    with contextlib.ExitStack() as held:
+        for folder in folders:
+            journal = folder / FOLDER
+            if create and journal.is_symlink():
+                raise OSError(0, "it is a link; expected a folder", str(journal))
+            if create:
+                journal.mkdir(exist_ok=True)
+            if not journal.is_symlink() and journal.is_dir():
+                handle = os.open(journal, os.O_RDONLY)
+                held.callback(os.close, handle)
+                _lock(handle, folder)
+        yield
+
+
+def _lock(handle: int, folder: Path) -> None:
+    try:
+        import fcntl
+    except ImportError:  # Windows, where nothing is locked
+        return
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise FixError(f"{folder}: another mldiag is writing there now; try again when it is done") from None
+    except OSError:  # a file system without locks
+        return
 
 
 def copies_in(root: Path, files: Iterable[str] = (), named: Path | None = None) -> tuple[str, ...]:
@@ -196,7 +418,7 @@ def _writable(path: Path) -> bool:
     return bool(path.stat().st_mode & 0o222) and os.access(path, os.W_OK)
 
 
-def _batch(folder: Path, writes: Sequence[Write]) -> Batch:
+def _batch(folder: Path, mark: str, writes: Sequence[Write], folders: Iterable[Path]) -> Batch:
     from datetime import UTC, datetime
 
     from mldiag import __version__
@@ -221,21 +443,18 @@ def _batch(folder: Path, writes: Sequence[Write]) -> Batch:
         )
     last = max((int(name.partition("-")[0]) for name in _names(folder)), default=0)
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    # Two processes that write at once get the same number, but never the same file.
-    name = f"{last + 1:06d}-{os.urandom(4).hex()}"
-    return Batch(name, now, __version__, tuple(entries), tuple(created))
+    # Two processes that write at once, where nothing locks, get the same number, but never the same file.
+    name = f"{last + 1:06d}-{mark}{_UNFINISHED}"
+    group = tuple(_relative(other, folder) for other in folders if other != folder)
+    return Batch(name, now, __version__, tuple(entries), tuple(created), group)
 
 
 def _record(folder: Path, batch: Batch) -> None:
     content = msgspec.json.format(msgspec.json.encode(batch), indent=1)
     if len(content) > DOCUMENT_LIMIT:
         raise OSError(0, f"{len(content) / 1e6:,.0f} MB to keep for undoing", str(folder / FOLDER))
-    journal = folder / FOLDER
-    if journal.is_symlink():
-        raise OSError(0, "it is a link; expected a folder", str(journal))
-    journal.mkdir(exist_ok=True)
     # The former content may hold secrets that its file's own mode protects.
-    _replace_all([(journal / f"{batch.name}.json", content, 0o600)])
+    _replace_all([(_file(folder, batch.name), content, 0o600)])
 
 
 def _replace_all(targets: Sequence[tuple[Path, bytes, int]]) -> None:
@@ -293,6 +512,8 @@ def _take_back(batches: Sequence[tuple[Path, Batch]], trusted: Sequence[Path]) -
                 restored += _former(path, entry, [folder, *trusted])
             elif _was_created(path, entry):
                 removed.append(path)
+    for folder, batch in batches:
+        _reopened(folder, batch)
     for path in touched:
         _temporary(path).unlink(missing_ok=True)
     _replace_all(restored)
@@ -302,7 +523,9 @@ def _take_back(batches: Sequence[tuple[Path, Batch]], trusted: Sequence[Path]) -
         for name in reversed(batch.folders):
             with contextlib.suppress(OSError):  # something else is in it by now
                 _path(folder, name).rmdir()
-        (folder / FOLDER / f"{batch.name}.json").unlink(missing_ok=True)
+        name = batch.name.removesuffix(_UNFINISHED)
+        for left in (name, name + _UNFINISHED):
+            _file(folder, left).unlink(missing_ok=True)
         _clear(folder)
     return [Undone(path, "restored") for path, _, _ in restored] + [Undone(path, "removed") for path in removed]
 
@@ -357,7 +580,7 @@ def _entries(folder: Path) -> Iterator[Entry]:
 
 
 def _load(folder: Path, name: str) -> Batch:
-    file = folder / FOLDER / f"{name}.json"
+    file = _file(folder, name)
     try:
         found = file.stat()
         if not stat.S_ISREG(found.st_mode):
@@ -397,4 +620,4 @@ def _hash(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-__all__ = ["FOLDER", "Undone", "Write", "copies_in", "undo", "write", "written"]
+__all__ = ["FOLDER", "Undone", "Write", "copies_in", "interrupted", "recover", "undo", "write", "written"]

@@ -24,6 +24,7 @@ from mldiag.checkpoints import Checkpoint
 from mldiag.errors import NotApplicable
 from mldiag.facts.curves import is_bounded_score, launches
 from mldiag.facts.plan import Plan
+from mldiag.matrix import matrix
 from mldiag.reporters.json import at, unread
 from mldiag.run import Run
 from mldiag.scores import ScoreTable
@@ -60,6 +61,7 @@ def described(run: Run, vocabulary: Vocabulary | None = None) -> dict[str, Any]:
         "passed_over": [_series(found) for found in run.passed_over],
         "disagreements": [_disagreement(found) for found in run.metrics.disagreements],
         "settings": list(_settings(run, known)),
+        "settings_matrix": matrix(run, known),
         "launches": [_launch(launch, launch is run.program.launch) for launch in started],
         "sources": [_source(source, source is run.program.main) for source in run.program.sources],
         "samples": {"count": len(run.samples), "prompted": sum(s.prompt is not None for s in run.samples)},

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import importlib
-import pkgutil
 import types
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mldiag.facts import Fact, as_fact, is_fact
-from mldiag.faults import Fault, as_fault, is_fault
 from mldiag.files import File
+from mldiag.index import modules_in
 from mldiag.readers import Reader, as_reader, is_reader
 from mldiag.reporters import Reporter, as_reporter, is_reporter
 from mldiag.rules import Rule, rules_of
+
+if TYPE_CHECKING:
+    from mldiag.faults import Fault
 
 
 def parts_of(package: str, wanted: Callable[[object], bool]) -> Iterator[Any]:
@@ -34,9 +36,8 @@ def modules_of(package: str) -> Iterator[types.ModuleType]:
     if not hasattr(parent, "__path__"):
         yield parent
         return
-    for info in sorted(pkgutil.iter_modules(parent.__path__), key=lambda i: i.name):
-        if not info.name.startswith("_"):
-            yield importlib.import_module(f"{package}.{info.name}")
+    for name in modules_in(parent.__path__):
+        yield importlib.import_module(f"{package}.{name}")
 
 
 def rules_in(package: str, family: str | None = None) -> list[Rule]:
@@ -61,8 +62,7 @@ def indexed_readers_in(package: str) -> list[Reader]:
     (`make docs`); a module that it does not list yet is imported at once.
     """
     index = importlib.import_module(f"{package}._index").INDEX
-    path = importlib.import_module(package).__path__
-    names = sorted(info.name for info in pkgutil.iter_modules(path) if not info.name.startswith("_"))
+    names = modules_in(importlib.import_module(package).__path__)
     return [
         reader
         for name in names
@@ -109,6 +109,8 @@ def facts_in(package: str) -> list[Fact]:
 
 def faults_in(package: str) -> list[Fault]:
     """The faults that a module, or the modules of a package, define."""
+    from mldiag.faults import as_fault, is_fault
+
     return [as_fault(p) for p in parts_of(package, is_fault)]
 
 

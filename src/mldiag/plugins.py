@@ -1,32 +1,35 @@
 """Loads plugins one by one: a broken plugin costs only itself, and a duplicate name or code is refused.
 
 pluggy's own entry-point loading ends at the first broken plugin and silently ignores a second one of the same name, so
-the entry points are walked here; pluggy holds the hook specifications and checks the implementations against them.
+the entry points are walked here; pluggy holds the hook specifications and checks the implementations against them. A
+plugin of which the index (`mldiag.index`) says that it offers nothing but these rules is not imported at all.
 """
 
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import pluggy
 from msgspec import Struct, field
 
-from mldiag import hooks
 from mldiag.errors import MldiagError, nearest
-from mldiag.facts import Fact
-from mldiag.faults import Fault
+from mldiag.facts import Facts
 from mldiag.files import File
+from mldiag.index import facts_listed, rules_listed
 from mldiag.installed import entry_points
 from mldiag.readers import Choice, Reader
 from mldiag.reporters import Reporter
-from mldiag.rules import Rule, rules_of
+from mldiag.rules import Rule, listed_rule, rules_of
 from mldiag.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    import pluggy
+
+    from mldiag.faults import Fault
 
 GROUP = "mldiag"
 _KEYS_KEPT = 8192
@@ -53,11 +56,12 @@ class Plugins(Struct):
 
     rules: dict[str, Rule] = field(default_factory=dict)
     readers: list[Reader] = field(default_factory=list)
-    facts: dict[type, Fact] = field(default_factory=dict)
+    facts: Facts = field(default_factory=Facts)
     reporters: dict[str, Reporter] = field(default_factory=dict)
     vocabulary: Vocabulary = field(default_factory=Vocabulary)
     loaded: list[Loaded] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
+    _by_name: dict[str, Rule] = field(default_factory=dict)
     _offers_faults: list[tuple[str, Callable[[], Iterable[Fault]]]] = field(default_factory=list)
     _choice: Choice | None = None
     _setting: Callable[[str], str | None] | None = None
@@ -126,17 +130,47 @@ class Plugins(Struct):
             return ()
 
 
-def load(rule_folders: Iterable[Path] = ()) -> Plugins:
-    """Loads the core's own parts, every installed plugin and the rules in the given folders."""
+def load(rule_folders: Iterable[Path] = (), *, listed: bool = True) -> Plugins:
+    """Loads the core's own parts, every installed plugin and the rules in the given folders.
+
+    Args:
+        listed: believe the index where it holds; without it everything is imported.
+    """
     plugins = Plugins()
-    manager = pluggy.PluginManager(hooks.PROJECT)
-    manager.add_hookspecs(hooks)
-    _register(plugins, manager, "core", lambda: importlib.import_module("mldiag.builtin"))
+    _load_core(plugins, listed=listed)
+    manager: pluggy.PluginManager | None = None
     for name, target in _entry_points(plugins):
-        _register(plugins, manager, name, partial(importlib.import_module, target))
+        known = rules_listed(target) if listed else None
+        if known:
+            origin, entries = known
+            family = target.removeprefix("mldiag_")
+            count = sum([_add_rule(plugins, name, listed_rule(target, family, entry)) for entry in entries])
+            plugins.loaded.append(Loaded(name, origin, rules=count))
+            continue
+        if manager is None:
+            from mldiag.hooks import manager as new_manager
+
+            manager = new_manager()
+        _register(plugins, manager, name, target)
     for folder in rule_folders:
         _load_folder(plugins, folder)
     return plugins
+
+
+def _load_core(plugins: Plugins, *, listed: bool) -> None:
+    from mldiag import builtin
+
+    known = facts_listed("mldiag.facts") if listed else None
+    if known is not None:
+        plugins.facts = Facts(known)
+    else:
+        for fact in builtin.mldiag_facts():
+            plugins.facts.add(fact)
+    plugins.readers += builtin.mldiag_readers()
+    plugins.reporters |= {reporter.name: reporter for reporter in builtin.mldiag_reporters()}
+    plugins._offers_faults.append(("core", builtin.mldiag_faults))
+    counts = {"readers": len(plugins.readers), "facts": len(plugins.facts), "reporters": len(plugins.reporters)}
+    plugins.loaded.append(Loaded("core", builtin.__file__, **counts))
 
 
 def _entry_points(plugins: Plugins) -> Iterator[tuple[str, str]]:
@@ -150,10 +184,10 @@ def _entry_points(plugins: Plugins) -> Iterator[tuple[str, str]]:
             plugins.broken.append(f"plugin {name} ({module}): the name is taken by {seen[name]}; rename one of them")
 
 
-def _register(plugins: Plugins, manager: pluggy.PluginManager, name: str, load: Callable[[], Any]) -> None:
+def _register(plugins: Plugins, manager: pluggy.PluginManager, name: str, target: str) -> None:
     # Whatever a plugin does while it is imported or asked for its parts must not end the audit.
     try:
-        plugin = load()
+        plugin = importlib.import_module(target)
         manager.register(plugin, name)
         manager.check_pending()
         offered = {
@@ -166,7 +200,7 @@ def _register(plugins: Plugins, manager: pluggy.PluginManager, name: str, load: 
     counts = {
         "rules": sum([_add_rule(plugins, name, r) for r in offered["rules"]]),
         "facts": sum(
-            [_add(plugins, plugins.facts, f.type, f, f"fact {f.type.__name__}", name) for f in offered["facts"]]
+            [plugins.facts.add(f) or _refused(plugins, f"fact {f.type.__name__}", name) for f in offered["facts"]]
         ),
         "reporters": sum(
             [_add(plugins, plugins.reporters, r.name, r, f"format {r.name}", name) for r in offered["reporters"]]
@@ -198,43 +232,49 @@ def _offers(manager: pluggy.PluginManager, plugin: object, hook: str) -> list[An
 
 
 def _add_rule(plugins: Plugins, plugin: str, rule: Rule) -> bool:
-    names = {r.name for r in plugins.rules.values()}
-    if rule.code in plugins.rules or rule.name in names:
-        taken = plugins.rules.get(rule.code) or next(r for r in plugins.rules.values() if r.name == rule.name)
+    taken = plugins.rules.get(rule.code) or plugins._by_name.get(rule.name)
+    if taken is not None:
         plugins.broken.append(
             f"rule {rule.code} {rule.name} of plugin {plugin} was refused: {taken.code} {taken.name} of {taken.origin} "
             "has that code or name"
         )
         return False
     try:
-        rule.check_signature()
+        if rule.listed is None:
+            rule.check_signature()
     except (TypeError, NameError) as error:
         plugins.broken.append(f"rule {rule.code} of plugin {plugin} was refused: {_one_line(error)}")
         return False
-    plugins.rules[rule.code] = rule
+    plugins.rules[rule.code] = plugins._by_name[rule.name] = rule
     return True
 
 
 def _add(plugins: Plugins, table: dict[Any, _T], key: object, part: _T, what: str, plugin: str) -> bool:
     if key in table:
-        plugins.broken.append(f"{what} of plugin {plugin} was refused: there is one already")
-        return False
+        return _refused(plugins, what, plugin)
     table[key] = part
     return True
+
+
+def _refused(plugins: Plugins, what: str, plugin: str) -> bool:
+    plugins.broken.append(f"{what} of plugin {plugin} was refused: there is one already")
+    return False
 
 
 def _load_folder(plugins: Plugins, folder: Path) -> None:
     if not folder.is_dir():
         raise MldiagError(f"{folder}: no such folder of rules; --rules takes a folder with Python files")
+    from importlib import util
+
     files = sorted(folder.glob("*.py"))
     count = 0
     for file in files:
         name = f"mldiag_rules_{folder.name}_{file.stem}".replace("-", "_")
         try:
-            spec = importlib.util.spec_from_file_location(name, file)
+            spec = util.spec_from_file_location(name, file)
             if spec is None or spec.loader is None:
                 raise ImportError("not a Python module")
-            module = importlib.util.module_from_spec(spec)
+            module = util.module_from_spec(spec)
             sys.modules[name] = module
             spec.loader.exec_module(module)
             found = list(rules_of(module, folder.name))

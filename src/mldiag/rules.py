@@ -7,19 +7,21 @@ import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import cache
-from typing import Any
+from functools import cache, cached_property
+from typing import Any, cast
 
 from msgspec import Struct
 
 from mldiag.findings import Finding, Safety, Severity
 from mldiag.groups import Group
+from mldiag.index import Parameter, at, place_of
 from mldiag.patterns import lazily
 
 Check = Callable[..., Iterable[Finding]]
 _MARK = "__mldiag_rule__"
 _SAFETIES = {"safe": Safety.SAFE, "unsafe": Safety.UNSAFE, "shown": Safety.SHOW}
 _CODE = lazily(r"[A-Z]{3}\d{3}")
+_GROUP = place_of(Group)
 
 
 class Input(Struct, frozen=True):
@@ -30,8 +32,27 @@ class Input(Struct, frozen=True):
     optional: bool
 
 
+class Later:
+    """A function that is imported when it is called or looked at."""
+
+    def __init__(self, place: str) -> None:
+        self._place = place
+
+    @cached_property
+    def function(self) -> Callable[..., Any]:
+        return cast(Callable[..., Any], at(self._place))
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        return self.function(*args, **options)
+
+
 class Rule(Struct, frozen=True):
-    """A detector with everything that can be said of it without running it; the fields are those of `rule`."""
+    """A detector with everything that can be said of it without running it; the fields are those of `rule`.
+
+    Attributes:
+        listed: its inputs as the index has them: `check` is imported when those are there. None for a rule that was
+            imported when it was loaded.
+    """
 
     code: str
     name: str
@@ -42,19 +63,27 @@ class Rule(Struct, frozen=True):
     check: Check
     origin: str
     gives_way_to: tuple[str, ...] = ()
+    listed: tuple[Parameter, ...] | None = None
+
+    @property
+    def function(self) -> Check:
+        """What stands under `@rule`, imported."""
+        return self.check.function if isinstance(self.check, Later) else self.check
 
     @property
     def inputs(self) -> tuple[Input, ...]:
-        return inputs_of(self.check)
+        return inputs_of(self.function)
 
     @property
     def options(self) -> Mapping[str, Any]:
         """Option name → default. The default's type is the option's type."""
-        return options_of(self.check)
+        return options_of(self.function)
 
     @property
     def compares(self) -> bool:
         """It looks at several runs at once: one of its inputs is a `Group`."""
+        if self.listed is not None:
+            return any(place == _GROUP for _, place, _ in self.listed)
         return any(wanted.type is Group for wanted in self.inputs)
 
     def check_signature(self) -> None:
@@ -63,14 +92,14 @@ class Rule(Struct, frozen=True):
         Raises:
             TypeError, NameError: a parameter without a usable type, or an option without a default.
         """
-        inputs_of(self.check)
-        bare = [name for name, default in options_of(self.check).items() if default is inspect.Parameter.empty]
+        inputs_of(self.function)
+        bare = [name for name, default in self.options.items() if default is inspect.Parameter.empty]
         if bare:
-            raise TypeError(f"option {bare[0]!r} of {self.origin}.{self.check.__name__} needs a default")
+            raise TypeError(f"option {bare[0]!r} of {self.origin}.{self.function.__name__} needs a default")
 
     @property
     def doc(self) -> str:
-        return inspect.getdoc(self.check) or ""
+        return inspect.getdoc(self.function) or ""
 
     @property
     def fix(self) -> Safety | None:
@@ -125,6 +154,27 @@ def as_rule(check: Check, family: str) -> Rule:
     code, severity, pre, explains, gives_way_to = getattr(check, _MARK)
     name = check.__name__.replace("_", "-")
     return Rule(code, name, family, severity, pre, explains, check, check.__module__, gives_way_to)
+
+
+def listed_rule(package: str, family: str, entry: tuple[Any, ...]) -> Rule:
+    """The `Rule` of an entry of the index (`entry_of`); its module is imported when it is applied or looked at."""
+    module, function, code, severity, pre, explains, gives_way_to, inputs = entry
+    origin = f"{package}.{module}" if module else package
+    name = function.replace("_", "-")
+    check = Later(f"{origin}:{function}")
+    return Rule(code, name, family, Severity(severity), pre, explains, check, origin, gives_way_to, inputs)
+
+
+def entry_of(package: str, rule: Rule) -> tuple[Any, ...]:
+    """What the index keeps of a rule."""
+    module = rule.origin[len(package) + 1 :]
+    severity, inputs = rule.severity.value, parameters_of(rule.inputs)
+    return (module, rule.function.__name__, rule.code, severity, rule.pre, rule.explains, rule.gives_way_to, inputs)
+
+
+def parameters_of(inputs: Iterable[Input]) -> tuple[Parameter, ...]:
+    """Inputs as the index keeps them."""
+    return tuple((wanted.name, place_of(wanted.type), wanted.optional) for wanted in inputs)
 
 
 def rules_of(module: types.ModuleType, family: str) -> Iterator[Rule]:

@@ -10,8 +10,10 @@ from msgspec import Struct, field
 
 from mldiag.artifacts import Collection, LogRows, Metrics, Program, Samples, Series, Settings, Unread
 from mldiag.errors import NotApplicable
-from mldiag.facts import Fact
+from mldiag.facts import Fact, Facts
 from mldiag.groups import Group
+from mldiag.index import at, place_of
+from mldiag.rules import Rule
 from mldiag.suppression import Suppression
 
 
@@ -49,7 +51,7 @@ class Run(Struct):
     pre: bool = False
     facts: Mapping[type, Fact] = field(default_factory=dict)
     suppressions: tuple[Suppression, ...] = ()
-    _derived: dict[type, Any] = field(default_factory=dict)
+    _derived: dict[type | str, Any] = field(default_factory=dict)
 
     @property
     def empty(self) -> bool:
@@ -60,21 +62,33 @@ class Run(Struct):
     def samples(self) -> Samples:
         return Samples(self.artifacts.get(Samples.of, ()))
 
-    def get(self, kind: type) -> Any:
+    def get(self, kind: type | str) -> Any:
         """The artifact or fact of a type; a fact is derived once and kept.
+
+        Args:
+            kind: or its place (`mldiag.facts.curves:Curves`): then it is imported only where what it needs is there.
 
         Raises:
             NotApplicable: the artifact is absent or the fact cannot be derived; the message is the reason.
             TypeError: no artifact or fact of that type exists.
         """
-        if kind is Run:
+        if kind is Run or kind == _RUN:
             return self
         if kind not in self._derived:
-            self._derived[kind] = self._find(kind)
+            self._derived[kind] = self._at(kind) if isinstance(kind, str) else self._find(kind)
         found = self._derived[kind]
         if isinstance(found, Missing):
             raise NotApplicable(found.reason)
         return found
+
+    def _at(self, place: str) -> Any:
+        try:
+            if isinstance(self.facts, Facts):
+                for needed in self.facts.needs(place):
+                    self.get(needed)
+            return self.get(at(place))
+        except NotApplicable as reason:
+            return Missing(str(reason))
 
     def _find(self, kind: type) -> Any:
         if kind is Metrics:
@@ -93,23 +107,35 @@ class Run(Struct):
         if known_fact is None:
             raise TypeError(f"no artifact or fact of type {kind.__name__}")
         try:
-            return known_fact.derive(*arguments(self, known_fact.inputs))
+            return known_fact.derive(*arguments(self, known_fact))
         except NotApplicable as reason:
             return Missing(str(reason))
 
 
-def arguments(run: Run, inputs: Any) -> list[Any]:
-    """The values for typed parameters, None for an optional one that is absent.
+_RUN = place_of(Run)
+
+
+def arguments(run: Run, of: Rule | Fact) -> list[Any]:
+    """The values for the parameters of a rule or fact, None for an optional one that is absent.
+
+    What it cannot do without is looked for first: where that is absent, nothing else has to be derived or imported.
 
     Raises:
         NotApplicable: a required one is absent.
     """
-    values = []
-    for wanted in inputs:
-        try:
-            values.append(run.get(wanted.type))
-        except NotApplicable:
-            if not wanted.optional:
-                raise
-            values.append(None)
-    return values
+    wanted: list[tuple[type | str, bool]]
+    if of.listed is None:
+        wanted = [(each.type, each.optional) for each in of.inputs]
+    else:
+        wanted = [(place, optional) for _, place, optional in of.listed]
+    for kind, optional in wanted:
+        if not optional:
+            run.get(kind)
+    return [_optional(run, kind) if optional else run.get(kind) for kind, optional in wanted]
+
+
+def _optional(run: Run, kind: type | str) -> Any:
+    try:
+        return run.get(kind)
+    except NotApplicable:
+        return None

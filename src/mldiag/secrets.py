@@ -19,22 +19,22 @@ _SEVERAL = (tuple, list)  # a union would be made anew at each of many calls
 _IN_ADDRESS = r"(?<!\w)\w++://[^\s/:@]*+:([^\s/@]++)@"
 
 
-@cache
-def _names() -> tuple[re.Pattern[str], ...]:
-    """What is called a secret: anywhere, even as a number, in the environment; then what only looks like one."""
-    return (
-        re.compile(
-            r"(^|_)((api|access|secret|private|auth|account|storage|wandb|ssh|encryption|signing|service)_?keys?|"
-            r"(hf|hub|auth|access|api|github|gitlab|bearer|refresh|id|session|bot|slack|huggingface)_tokens?|token|"
-            r"secrets?|credentials?|cookie|dsn|connection_string|webhook(_url)?)($|_)"
-        ),
-        re.compile(r"(^|_)(passw(or)?d|passphrase|pwd)($|_)"),
-        re.compile(r"(^|_)(keys?|tokens?|pass|auth|secrets?)($|_)"),
-        re.compile(
-            r"(^|_)(pad|eos|bos|unk|sep|cls|mask|image|video|audio|special|start|end|stop|begin|first|last|additional|"
-            r"per|by|each|next|prev|decoder_start)_token|(^|_)(num|n|max|min|total|train)_tokens?"
-        ),
-    )
+# What is called a secret: anywhere, even as a number, in the environment; then what only looks like one.
+_ANYWHERE = lazily(
+    r"(^|_)((api|access|secret|private|auth|account|storage|wandb|ssh|encryption|signing|service)_?keys?|"
+    r"(hf|hub|auth|access|api|github|gitlab|bearer|refresh|id|session|bot|slack|huggingface)_tokens?|token|"
+    r"secrets?|credentials?|cookie|dsn|connection_string|webhook(_url)?)($|_)",
+    words=("key", "token", "secret", "credential", "cookie", "dsn", "connection_string", "webhook"),
+)
+_EVEN_NUMBERS = lazily(r"(^|_)(passw(or)?d|passphrase|pwd)($|_)", words=("pass", "pwd"))
+_IN_ENVIRONMENT = lazily(
+    r"(^|_)(keys?|tokens?|pass|auth|secrets?)($|_)", words=("key", "token", "pass", "auth", "secret")
+)
+_ORDINARY = lazily(
+    r"(^|_)(pad|eos|bos|unk|sep|cls|mask|image|video|audio|special|start|end|stop|begin|first|last|additional|"
+    r"per|by|each|next|prev|decoder_start)_token|(^|_)(num|n|max|min|total|train)_tokens?",
+    words=("token",),
+)
 
 
 @cache
@@ -72,12 +72,11 @@ def is_secret(key: str, value: object, *, environment: bool = False) -> bool:
 def _named(key: str) -> tuple[bool, bool, bool]:
     """Whether what has this name is a secret if it is a text, whatever it is, and in the environment."""
     plain = normalized(re.split(r"[./]", key)[-1])
-    anywhere, even_numbers, in_environment, ordinary = _names()
-    if even_numbers.search(plain):
+    if _EVEN_NUMBERS.search(plain):
         return True, True, True
-    if ordinary.search(plain):
+    if _ORDINARY.search(plain):
         return False, False, False
-    return anywhere.search(plain) is not None, False, in_environment.search(plain) is not None
+    return _ANYWHERE.search(plain) is not None, False, _IN_ENVIRONMENT.search(plain) is not None
 
 
 def masked(text: str) -> str:

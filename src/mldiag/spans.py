@@ -53,8 +53,8 @@ class Spans:
             line=number,
             column=start - first - self._extra_bytes(number, start) + 1,
             key=key,
-            start=self._on_disk(start),
-            end=self._on_disk(end),
+            start=self.on_disk(start),
+            end=self.on_disk(end),
             text=self.text(start, end),
             excerpt=self._excerpts[number],
         )
@@ -73,7 +73,8 @@ class Spans:
     def _is_ascii(self) -> bool:
         return self.data.isascii()
 
-    def _on_disk(self, offset: int) -> int:
+    def on_disk(self, offset: int) -> int:
+        """Byte offset in the file of one in `data`."""
         if self.file.encoding == "utf-8":
             return offset
         if self.file.encoding == "utf-8-sig":

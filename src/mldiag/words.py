@@ -25,11 +25,16 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
         "batch", "ims_per_batch", "tamanho_lote", "local_batch_size", "device_train_microbatch_size", "samples_per_gpu",
         "per_device_batch_size", "batch_size_per_gpu",
     ),
-    "global_batch_size": ("global_train_batch_size",),
+    "global_batch_size": (
+        "global_train_batch_size", "total_batch_size", "effective_batch_size", "total_train_batch_size",
+        "effective_train_batch_size", "total_desired_batch_size",
+    ),
+    "tokens_per_step": ("tokens_per_iteration", "tokens_per_iter", "batch_size_tokens", "tokens_per_batch"),
     "grad_accum": (
         "gradient_accumulation_steps", "accumulate_grad_batches", "grad_accum_steps", "accumulation_steps",
         "gradient_accumulation", "update_freq", "grad_accumulation_steps", "accum_steps",
-        "gradient_accumulation_iters",
+        "gradient_accumulation_iters", "grad_accumulation", "grad_acc", "grad_acc_steps", "acc_steps", "accum",
+        "accumulate_steps", "accumulation", "iters_to_accumulate", "grad_accumulate_steps", "accumulate",
     ),
     "devices": ("num_gpus", "n_gpu", "ngpu", "num_devices", "world_size", "nproc_per_node", "num_processes"),
     "lr": ("learning_rate", "base_lr", "lr0", "max_lr", "peak_lr", "init_lr", "initial_lr", "learningrate"),
@@ -61,7 +66,10 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
         "clip_grad_norm", "global_clipnorm", "gradient_clipping", "grad_clip_norm", "clipvalue", "clip_value",
         "training_max_norm",
     ),
-    "label_smoothing": ("label_smoothing_factor", "smoothing", "label_smooth", "ls"),
+    "label_smoothing": (
+        "label_smoothing_factor", "smoothing", "label_smooth", "ls", "label_smoothing_eps", "label_smoothing_epsilon",
+        "label_smooth_eps", "label_smooth_val",
+    ),
     "dropout": ("dropout_rate", "drop", "resid_pdrop", "hidden_dropout_prob", "dropout_p", "hidden_dropout"),
     "d_model": (
         "n_embd", "hidden_size", "embed_dim", "embedding_dim", "model_dim", "dim", "d_embed", "n_embed", "emb_dim",

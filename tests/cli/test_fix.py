@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from mldiag.cli import main
+from mldiag.journal import Write, write
 
 RULES = '''
 from mldiag.api import Edit, Finding, Fix, Settings, rule
@@ -313,6 +314,87 @@ def test_a_link_inside_the_checked_path_stays_one_and_its_target_is_edited(rules
     assert (run / "real.txt").read_text() == SAFE
     fix(rules, run, "--undo")
     assert (run / "real.txt").read_text() == CONFIG
+
+
+@pytest.fixture
+def half_done(rules: Path, run: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[int, bytes]]:
+    """The run with a second plan, after a kill between the two files of a fix; what it was before."""
+    (run / "more").mkdir()
+    (run / "more" / "plan.yaml").write_text(CONFIG.replace("seq_len: 320", "seq_len: 256"))
+    before = tree(run)
+    real, replaced = Path.replace, []
+
+    class Killed(BaseException):
+        pass
+
+    def killing(path: Path, target: Path) -> Path:
+        replaced.append(path)
+        if len(replaced) == 3:  # the journal, the first file
+            raise Killed
+        return real(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", killing)
+        with pytest.raises(Killed):
+            write(
+                [
+                    Write(path, run, path.read_bytes(), path.read_bytes().replace(b"500", b"2000"), 0o640)
+                    for path in (run / "config.yaml", run / "more" / "plan.yaml")
+                ]
+            )
+    assert tree(run) != before
+    return before
+
+
+def test_a_fix_that_was_left_half_done_is_told_by_the_next_check(
+    rules: Path, run: Path, half_done: dict[str, tuple[int, bytes]]
+) -> None:
+    now = tree(run)
+    line = (
+        f"mldiag: {run}: a fix was interrupted while it was written, with 1 of 2 files corrected; "
+        f"`mldiag fix --undo {run}` takes it back\n"
+    )
+    for path in (run, run / "config.yaml", run.parent):
+        checked = CliRunner().invoke(main, ["check", str(path), "--rules", str(rules), "--select", "TST"])
+        assert checked.exit_code == 2
+        assert line in checked.stderr
+    shown = fix(rules, run)
+    assert shown.exit_code == 2
+    assert line in shown.stderr
+    assert tree(run) == now
+
+
+def test_a_fix_that_was_left_half_done_is_taken_back_on_request(
+    rules: Path, run: Path, half_done: dict[str, tuple[int, bytes]]
+) -> None:
+    done = fix(rules, run, "--undo")
+    assert done.exit_code == 0
+    assert done.stdout == f"restored {run / 'config.yaml'}\n"
+    assert tree(run) == half_done
+
+
+def test_a_fix_that_was_left_half_done_is_taken_back_before_the_next_is_written(
+    rules: Path, run: Path, half_done: dict[str, tuple[int, bytes]]
+) -> None:
+    done = fix(rules, run, "--apply")
+    assert done.exit_code == 0, done.stderr
+    assert done.stdout.startswith(f"restored {run / 'config.yaml'}\nedited ")
+    assert "an earlier fix was interrupted while it was written" in done.stderr
+    assert (run / "config.yaml").read_text() == SAFE
+    assert fix(rules, run, "--undo").exit_code == 0
+    assert tree(run) == half_done
+
+
+def test_a_fix_that_was_left_half_done_below_the_named_folder_keeps_others_from_being_written(
+    rules: Path, run: Path, half_done: dict[str, tuple[int, bytes]]
+) -> None:
+    now = tree(run)
+    done = fix(rules, run.parent, "--apply")
+    assert done.exit_code == 2
+    assert "a fix was interrupted while it was written" in done.stderr
+    assert {name: held for name, held in tree(run).items() if ".mldiag" not in name} == {
+        name: held for name, held in now.items() if ".mldiag" not in name
+    }
 
 
 def test_of_several_runs_each_fix_is_told_with_its_own(rules: Path, run: Path, tmp_path: Path) -> None:

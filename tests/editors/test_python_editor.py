@@ -5,9 +5,11 @@ from __future__ import annotations
 import ast
 import math
 from pathlib import Path
+from random import Random
 
 import pytest
-from hypothesis import assume, given, strategies as st
+from edited_documents import check
+from hypothesis import assume, given, settings, strategies as st
 
 from mldiag.artifacts import Option, PythonSource, Scalar
 from mldiag.editors import python
@@ -95,3 +97,10 @@ def test_a_default_that_is_replaced_back_gives_the_identical_bytes(old: int, new
     if spaces >= 2:
         assert changed.split(b"\n")[1].index(b"#") == content.split(b"\n")[1].index(b"#")
     assert replaced(changed, "X", old) == content
+
+
+@pytest.mark.parametrize("kind", ["python", "python-config"])
+@given(seed=st.integers(0, 10**9))
+@settings(max_examples=60)
+def test_any_edit_of_any_source_changes_one_thing_and_nothing_else(kind: str, seed: int) -> None:
+    check(kind, Random(seed))

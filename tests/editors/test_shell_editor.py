@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
+from random import Random
 
 import pytest
-from hypothesis import assume, given, strategies as st
+from edited_documents import called, check, check_words
+from hypothesis import assume, given, settings, strategies as st
 
 from mldiag.artifacts import Flag, Launch, Role, Scalar, SettingValue
 from mldiag.assembly import literal
@@ -171,3 +174,18 @@ def test_a_value_that_is_replaced_back_gives_the_identical_bytes(script: tuple[b
     undo = edit_setting(back, old)
     assert undo is not None
     assert applied(changed, undo) == content
+
+
+@given(st.integers(0, 10**9))
+@settings(max_examples=60)
+def test_any_edit_of_any_script_changes_one_thing_and_nothing_else(seed: int) -> None:
+    check("shell", Random(seed))
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs Bash")
+def test_bash_hands_on_the_same_words_but_for_the_value(tmp_path: Path) -> None:
+    drawn = [check("shell", Random(f"bash {number}")) for number in range(100)]
+    before = called([done.before for done in drawn], tmp_path)
+    after = called([done.after for done in drawn], tmp_path)
+    for done, old, new in zip(drawn, before, after, strict=True):
+        check_words(done, old, new)

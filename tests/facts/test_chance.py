@@ -45,3 +45,10 @@ def test_a_patience_is_early_stopping() -> None:
 def test_a_patience_of_zero_is_none() -> None:
     with pytest.raises(NotApplicable):
         early_stopping(Settings((stated("patience", 0),)), None, None)
+
+
+def test_what_a_classifier_reads_is_no_class() -> None:
+    built = SettingValue("architectures", ("BertForSequenceClassification",), Role.FILE, Source("config.json"))
+    with pytest.raises(NotApplicable, match="a classifier of texts"):
+        chance(Settings((stated("vocab_size", 30522), built)), None)
+    assert chance(Settings((stated("vocab_size", 30522), stated("num_classes", 6), built)), None).classes == 6

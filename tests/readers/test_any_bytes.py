@@ -31,10 +31,10 @@ LINES = frozenset({"csv_table", "jsonl", "mlflow_run", "monitor_csv", "text_log"
 LEARNT = frozenset({"csv_table", "text_log"})
 """What a line means follows from those behind it as well."""
 OPEN = LINES | {
-    "argfile", "env_config", "ini_config", "python_source", "samples_json", "score_table", "shell", "tensorboard",
-    "toml_config", "vocab_text", "wandb_run", "yaml_config",
+    "argfile", "env_config", "ini_config", "python_source", "samples_json", "samples_text", "score_table", "shell",
+    "tensorboard", "threshold_text", "toml_config", "training_text", "vocab_text", "wandb_run", "yaml_config",
 }  # fmt: skip
-"""Formats in which a file may end behind any line or record."""
+"""Formats in which a file may end behind any line, record or word."""
 REPEATED = b'"loss": [9.0], "loss"'
 """In the one case with a key that stands twice, the last counts."""
 

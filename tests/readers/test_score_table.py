@@ -163,3 +163,35 @@ def test_a_prefix_keeps_all_whole_rows(name: str, cut: int) -> None:
         return
     rows = sum(t.rows for t in read(Path("/nowhere"), name, data))
     assert rows in (whole, whole + 1)
+
+
+def test_ids_and_classes_are_kept_in_few_bytes(tmp_path: Path) -> None:
+    labels = ["anomaly" if i % 5 == 0 else "normal" for i in range(20)]
+    rows = "".join(f"case-{i},{y},{'' if i == 3 else f'text {i}'},{i / 10}\n" for i, y in enumerate(labels))
+    (found,) = score_table(File(tmp_path, "test_scores.csv", f"uid,label,note,score\n{rows}".encode()))
+    assert isinstance(found, ScoreTable)
+    assert set(found.texts) == {"uid", "label", "note"}
+    assert found.classes["label"].names == ("anomaly", "normal")
+    assert list(found.classes["label"].codes) == [int(y == "normal") for y in labels]
+    assert set(found.classes) == {"label"}
+    assert set(found.keys) == {"uid"}
+    assert len(set(found.keys["uid"])) == 20
+
+
+def test_equal_ids_of_two_files_have_equal_checksums(tmp_path: Path) -> None:
+    keys = []
+    for name, first in (("val_scores.csv", 0), ("test_scores.csv", 10)):
+        rows = "".join(f"a/{first + i}.png,{i % 2},0.{i}\n" for i in range(20))
+        (found,) = score_table(File(tmp_path, name, f"file,label,score\n{rows}".encode()))
+        assert isinstance(found, ScoreTable)
+        keys.append(set(found.keys["file"]))
+    assert len(keys[0] & keys[1]) == 10
+
+
+@pytest.mark.parametrize("rows", [16, 17, 5000])
+def test_a_column_of_many_names_is_of_no_classes(tmp_path: Path, rows: int) -> None:
+    text = "id,label,score,kind\n" + "".join(f"{i},{i % 2},0.{i},kind {i % 17}\n" for i in range(rows))
+    (found,) = score_table(File(tmp_path, "scores.csv", text.encode()))
+    assert isinstance(found, ScoreTable)
+    assert ("kind" in found.classes) is (rows == 16)
+    assert all(len(c.codes) == rows for c in found.classes.values())

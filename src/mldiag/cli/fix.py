@@ -85,8 +85,12 @@ def command(
 def _fix(request: Request, plugins: Plugins, unsafe: bool, apply: bool, output: Path | None, suffix: str | None) -> int:
     from mldiag.audit import audit
     from mldiag.fixes import settle
-    from mldiag.journal import write
+    from mldiag.journal import recover, write
 
+    if apply or output is not None or suffix is not None:
+        for undone in recover([_folder(path) for path in request.paths if _mode(path)], output):
+            _tell(undone.action, undone.path, request.paths)
+            _say("an earlier fix was interrupted while it was written; what it had written was taken back")
     settled = settle(lambda overlay: audit(replace(request, overlay=overlay), plugins), unsafe=unsafe)
     for line in _troubles(settled.report):
         complain(line)

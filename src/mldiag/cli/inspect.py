@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,13 +31,15 @@ _COUNTED = {
 @click.command()
 @paths_argument
 @stage_option
+@click.option("--settings", is_flag=True, help="Only the settings: what each source says, and who wins.")
 @click.option("--format", "format_", type=click.Choice(["text", "json"]), default="text", help="Output format.")
-def command(paths: tuple[Path, ...], stage: str, format_: str) -> int:
+def command(paths: tuple[Path, ...], stage: str, settings: bool, format_: str) -> int:
     """Shows what was read at PATH, from where, and what could not be.
 
     Files and their readers; series with the places they stand at, and where files contradict each other; every value of
     every setting and which of them takes effect; launches, sources, samples, checkpoints, tokens; and the facts that
-    rules work with, or why they are missing.
+    rules work with, or why they are missing. With --settings a table of the settings alone: a column for each kind of
+    source, the value that takes effect marked by *, contradictions by !.
     """
     from mldiag.audit import Request, read_runs
     from mldiag.overview import described
@@ -58,7 +60,7 @@ def command(paths: tuple[Path, ...], stage: str, format_: str) -> int:
         if len(runs) > 1:
             page.line((f"{len(runs):,} runs", "strong"))
         for run in runs:
-            _show(page, run)
+            (_show_matrix if settings else _show)(page, run)
         write(page.text())
     for line in problems:
         complain(line)
@@ -67,7 +69,7 @@ def command(paths: tuple[Path, ...], stage: str, format_: str) -> int:
 
 
 def _show(page: Page, run: dict[str, Any]) -> None:
-    page.rule(run["path"] if run["path"].rstrip("/").endswith(run["name"]) else f"{run['name']} ({run['path']})")
+    page.rule(_title(run))
     _show_summary(page, run)
     _section(page, "files", list(_file_rows(run["files"])))
     _section(page, "not read", [[(_where(u), "place"), (u["reason"], "warning")] for u in run["unread"] if u["known"]])
@@ -92,6 +94,10 @@ def _show(page: Page, run: dict[str, Any]) -> None:
     _section(page, "dimensions the source builds", [_build_row(build) for build in builds])
     _show_data(page, run)
     _show_facts(page, run["facts"])
+
+
+def _title(run: dict[str, Any]) -> str:
+    return str(run["path"]) if run["path"].rstrip("/").endswith(run["name"]) else f"{run['name']} ({run['path']})"
 
 
 def _show_summary(page: Page, run: dict[str, Any]) -> None:
@@ -353,6 +359,83 @@ def _setting_rows(settings: Sequence[dict[str, Any]]) -> Iterator[list[Part]]:
         mark = "*" if setting["effective"] else ""
         style = "strong" if setting["effective"] else ""
         yield [(name, ""), (mark, "good"), (str(shown), style), (role, "dim"), (_where(setting["at"]), "place")]
+
+
+def _show_matrix(page: Page, run: dict[str, Any]) -> None:
+    """Settings by the kind of source; files are named by letters, which a legend explains."""
+    from mldiag.matrix import letters, shown
+    from mldiag.terminal import counted
+
+    page.rule(_title(run))
+    found = run["settings_matrix"]
+    rows = shown(found["rows"])
+    used = dict.fromkeys(v["at"]["path"] for c in found["columns"] for r in rows for v in r["cells"].get(c, ()))
+    places = _folded(used)
+    letter_of = dict(zip(dict.fromkeys(places.values()), letters(), strict=False))
+    files = {path: letter_of[place] for path, place in places.items()}
+    if not rows:
+        page.flow(("no settings were found", "warning"))
+        return
+    page.flow(*_separated([(f"{letter}\xa0{path}", "place") for path, letter in letter_of.items()]))
+    page.blank()
+    columns = [c for c in found["columns"] if any(c in r["cells"] for r in rows)]
+    table: list[list[Part]] = [[("", ""), ("setting", "strong"), *((c, "strong") for c in columns)]]
+    for row in rows:
+        style = "warning" if row["conflict"] else ""
+        mark = ("!" if row["conflict"] else "", "error")
+        cells = [_cell(row["cells"].get(c, ()), files) for c in columns]
+        table.append([mark, (row["name"], style), *((text, "strong" if "*" in text else "") for text in cells)])
+    page.table(table)
+    page.flow(("* takes effect", "dim"), *([("; ! contradicts", "dim")] if any(r["conflict"] for r in rows) else []))
+    for row in rows:
+        if row["conflict"]:
+            page.flow(("! ", "error"), (f"{row['name']}: ", "strong"), (row["conflict"], ""), rest="  ")
+    if left := len(found["rows"]) - len(rows):
+        of_own = f"{counted(left, 'setting')} under names of their own, on which no two places differ, left out"
+        page.flow((of_own, "dim"))
+
+
+def _folded(paths: Iterable[str]) -> dict[str, str]:
+    """Each file with what names it in a legend: its folder where many lie in one, as MLflow's parameters do."""
+    from collections import Counter
+
+    found = list(paths)
+    here = Counter(path.rpartition("/")[0] for path in found)
+    folders = {folder for folder, count in here.items() if folder and count > _MANY}
+    return {
+        path: f"{folder}/ ({here[folder]:,}\xa0files)" if (folder := path.rpartition("/")[0]) in folders else path
+        for path in found
+    }
+
+
+_MANY = 4
+"""Files of one folder, beyond which they share a letter in the table of settings."""
+
+_LONGEST = 24
+"""Characters of a value in the table of settings; longer ones are texts and paths."""
+
+
+def _cell(values: Sequence[dict[str, Any]], files: Mapping[str, str]) -> str:
+    """Values of one setting in one kind of source, each with its places: `320* a:4`."""
+    from mldiag.terminal import number
+
+    found: dict[str, list[str]] = {}
+    for value in values:
+        told = value["value"]
+        text = ", ".join(map(str, told)) if isinstance(told, tuple) else number(told)
+        text = text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+        line = value["at"].get("line")
+        place = files[value["at"]["path"]] + (f":{line}" if line else "")
+        places = found.setdefault(text.replace(" ", "\xa0") or '""', [])
+        places.insert(0, f"* {place}") if value["effective"] else places.append(place)
+    told = []
+    for text, places in found.items():
+        first, more = places[0], f"\xa0+{len(places) - 1}" if len(places) > 1 else ""
+        told.append(f"{text}{first.replace(' ', chr(160))}{more}" if first[0] == "*" else f"{text}\xa0{first}{more}")
+    return ", ".join(told[:_FEW_VALUES]) + (f" and {len(told) - _FEW_VALUES} more" if len(told) > _FEW_VALUES else "")
+
+
+_FEW_VALUES = 3
 
 
 def _launch_row(launch: dict[str, Any]) -> list[Part]:

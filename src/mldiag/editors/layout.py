@@ -11,7 +11,10 @@ from mldiag.findings import Edit
 from mldiag.patterns import lazily
 
 _INTEGER = lazily(r"[-+]?[\d_]+")
+_DECIMAL = lazily(r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?")
+_SHORT = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 _SCIENTIFIC = lazily(r"[-+]?(\d+(?:\.\d*)?|\.\d+)([eE])([-+]?)(\d+)")
+_TRUTHS = {"true": "false", "yes": "no", "on": "off", "1": "0"}
 _PLAIN_LIMIT = 12  # characters of a decimal fraction that people still write out (0.0000001234)
 
 
@@ -54,13 +57,70 @@ def replacement(source: Source, new: str, tail: re.Pattern[str]) -> Edit:
     assert source.start is not None and source.end is not None and source.text is not None  # noqa: PT018
     old, end = source.text, source.end
     line, column = source.excerpt or "", (source.column or 1) - 1
-    if "\n" not in old and line[column : column + len(old)] == old:
+    wide = _wide(old, end - source.start)
+    if wide and "\n" not in old and line[column : column + len(old)] == old:
         found = tail.match(line[column + len(old) :])
         grown = len(new) - len(old)
         if found is not None and grown and len(found[2]) - grown >= 2:
-            # Spaces and brackets are one byte wide, or two in UTF-16, as ASCII text before them shows.
-            wide = 2 if old.isascii() and old and end - source.start == 2 * len(old) else 1
             end += len(found[0]) * wide
             old += found[0]
             new += found[1] + " " * (len(found[2]) - grown)
     return Edit(source.path, source.start, end, old, new)
+
+
+def _wide(text: str, count: int) -> int:
+    """Bytes of a space or bracket in the encoding that gives a text so many; 0 where the text does not tell."""
+    widths = [w for codec, w in (("utf-8", 1), ("utf-16-le", 2), ("utf-32-le", 4)) if len(text.encode(codec)) == count]
+    return widths[0] if len(widths) == 1 else 0
+
+
+def exact(source: Source, new: str) -> Edit:
+    """The edit that puts `new` in the place of a value, with nothing aligned behind it."""
+    assert source.start is not None and source.end is not None and source.text is not None  # noqa: PT018
+    return Edit(source.path, source.start, source.end, source.text, new)
+
+
+def truth(value: bool, old: str) -> str:
+    """A truth value in the words and letters of the old one (`yes`, `Off`, `TRUE`); else `true` or `false`."""
+    lower = old.strip().lower()
+    for yes, no in _TRUTHS.items():
+        if lower in (yes, no):
+            word = yes if value else no
+            return word.upper() if old.isupper() and len(old) > 1 else word.capitalize() if old[:1].isupper() else word
+    return "true" if value else "false"
+
+
+def is_number(text: str) -> bool:
+    """Whether a text spells a number."""
+    return bool(_INTEGER.fullmatch(text) or _DECIMAL.fullmatch(text))
+
+
+def in_quotes(old: str) -> tuple[str, str]:
+    """The quote that a value stands in, and the value; an empty quote where it stands in none."""
+    if len(old) > 1 and old[0] == old[-1] and old[0] in "\"'":
+        return old[0], old[1:-1]
+    return "", old
+
+
+def escaped(text: str, old: str, long: str = "") -> str:
+    r"""A text for double quotes as JSON, TOML and YAML read them; ASCII unless the old one is not.
+
+    Args:
+        long: format of an escape of what does not fit `\uXXXX`; without one it is written as two, as JSON wants it.
+    """
+    wide = not old.isascii()
+    parts = []
+    for char in text:
+        code = ord(char)
+        if char in _SHORT:
+            parts.append(_SHORT[char])
+        elif 0x20 <= code < 0x7F or (wide and code > 0x7F and char.isprintable()):
+            parts.append(char)
+        elif code < 0x10000:
+            parts.append(f"\\u{code:04x}")
+        elif long:
+            parts.append(long.format(code))
+        else:
+            code -= 0x10000
+            parts.append(f"\\u{0xD800 + (code >> 10):04x}\\u{0xDC00 + (code & 0x3FF):04x}")
+    return "".join(parts)

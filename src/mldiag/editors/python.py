@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from keyword import iskeyword
 
 from mldiag.artifacts import Scalar, Source
 from mldiag.editors import layout
@@ -15,19 +16,26 @@ _STRING = lazily(r"[A-Za-z]{0,2}(['\"])")
 
 def replaced(source: Source, value: Scalar) -> Edit:
     """The edit that puts another literal in the place of one; a text keeps the quotes of the old one."""
-    old = source.text or ""
+    return layout.replacement(source, written(value, source.text or ""), _TAIL)
+
+
+def written(value: Scalar, old: str) -> str:
+    """A value as a literal."""
     quoted = _STRING.match(old)
     if isinstance(value, str):
-        new = _text(value, quoted[1] if quoted else '"')
-    elif isinstance(value, bool) or value is None:
-        new = repr(value)
-    elif not math.isfinite(value):
-        new = f'float("{value}")'
-    else:
-        # A number in quotes (`default="3"`) is one that the program converts itself.
-        new = layout.number(value, old.strip("\"'"))
-        new = f"{quoted[1]}{new}{quoted[1]}" if quoted else new
-    return layout.replacement(source, new, _TAIL)
+        return _text(value, quoted[1] if quoted else '"')
+    if isinstance(value, bool) or value is None:
+        return repr(value)
+    if not math.isfinite(value):
+        return f'float("{value}")'
+    # A number in quotes (`default="3"`) is one that the program converts itself.
+    new = layout.number(value, old.strip("\"'"))
+    return f"{quoted[1]}{new}{quoted[1]}" if quoted else new
+
+
+def key(name: str) -> str | None:
+    """A name, or a key of a dictionary without its quotes."""
+    return name if name.isidentifier() and not iskeyword(name) else None
 
 
 def _text(value: str, quote: str) -> str:

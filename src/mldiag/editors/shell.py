@@ -44,6 +44,13 @@ def inserted(launch: Launch, flag: str, value: Scalar) -> Edit:
     return Edit(launch.source.path, launch.end, launch.end, "", new)
 
 
+def assigned(launch: Launch, name: str, value: Scalar) -> Edit:
+    """The edit that sets an environment variable in front of a launch command, whose beginning must be known."""
+    assert launch.source.start is not None
+    new = f"{name}={_quoted(_written(value, ''), '')} "
+    return Edit(launch.source.path, launch.source.start, launch.source.start, "", new)
+
+
 def _written(value: Scalar, old: str) -> str:
     if isinstance(value, bool):
         return str(value) if old[:1].isupper() or not old else str(value).lower()

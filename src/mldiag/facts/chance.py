@@ -9,6 +9,9 @@ from msgspec import Struct
 from mldiag.artifacts import Program, Role, Scalar, Settings, SettingValue, Source, as_count
 from mldiag.errors import NotApplicable
 from mldiag.facts import fact
+from mldiag.patterns import lazily
+
+_CLASSIFIER = lazily(r"For\w*Classification|ForMultipleChoice|ForQuestionAnswering")
 
 
 class Chance(Struct, frozen=True):
@@ -33,10 +36,13 @@ def chance(settings: Settings | None, program: Program | None) -> Chance:
     """From `num_classes`, else `vocab_size`, else a dimension that the source fixes; never guessed from a loss.
 
     A stated `num_classes` of 0 or 1 is a regression or a binary head and says nothing about ln C. Where several places
-    disagree, nothing is proven.
+    disagree, nothing is proven. The vocabulary of a model that classifies texts is what it reads, not what it answers.
     """
     found = settings or Settings()
+    classifier = next((v for v in found.all("architectures") if _CLASSIFIER.search(str(v.value))), None)
     for name in ("num_classes", "vocab_size"):
+        if name == "vocab_size" and classifier is not None:
+            raise NotApplicable(f"a classifier of texts, and nothing states its classes ({classifier.source})")
         stated = [v for v in found.all(name) if _count(v.value)]
         if name in found.ambiguous or len({v.value for v in stated}) > 1:
             raise NotApplicable(f"{name} is not one number: {' and '.join(_said(v) for v in stated[:2])}")

@@ -17,7 +17,9 @@ from msgspec import Struct
 from mldiag.artifacts import Flag, Program, Role, Scalar, Settings, SettingValue, Source, as_number
 from mldiag.errors import NotApplicable
 from mldiag.facts import fact
-from mldiag.facts.positions import option_setting
+from mldiag.facts.positions import PADDING_ROWS, option_setting
+from mldiag.failures import LoggedFailures
+from mldiag.patterns import lazily
 from mldiag.vocabulary import normalized
 
 ARCHITECTURE = frozenset({
@@ -51,6 +53,11 @@ _OTHER_MODEL = frozenset({
     "teacher", "student", "draft", "encoder", "decoder", "vision", "text", "image", "audio", "generator",
     "discriminator", "critic", "reward", "pretrained", "pretrain", "base", "tokenizer", "backup", "old",
 })  # fmt: skip
+_OUTSIDE = lazily(
+    r"Label class (\d{1,9}) exceeds nc=|Target (\d{1,9}) is out of bounds|"
+    r"label value of (\d{1,9}) which is outside the valid range"
+)
+"""YOLOv5's assertion, PyTorch's cross-entropy on a CPU, TensorFlow's sparse cross-entropy."""
 _TOLERANCE = 1e-6
 """Relative; a record in float32 repeats 3e-4 as 0.0003000000142."""
 
@@ -66,6 +73,10 @@ class ConflictKind(StrEnum):
     """What the run recorded of itself is not what the command line says."""
     DESCRIPTION = "description"
     """Two descriptions of one model, or a description and a checkpoint, differ in its shape."""
+    PARTNER = "partner"
+    """Two configurations of one trainer, which refuses to start unless they agree."""
+    LABEL = "label"
+    """The data holds a label that the stated number of classes has no place for; the program said so when it ended."""
 
 
 class Conflict(Struct, frozen=True):
@@ -98,14 +109,16 @@ class Conflicts(Struct, frozen=True):
 
 
 @fact
-def conflicts(settings: Settings, program: Program | None) -> Conflicts:
+def conflicts(settings: Settings, program: Program | None, failures: LoggedFailures | None) -> Conflicts:
     """Compares the places of every setting; what took effect by a proof goes before what two files merely say."""
     found: dict[str, Conflict] = {}
     for conflict in (
         *_built_from_defaults(settings, program),
         *_repeated_flags(settings, program),
         *_records(settings, program),
+        *_partners(settings),
         *_descriptions(settings),
+        *_labels(settings, failures),
     ):
         if conflict.name not in settings.ambiguous:
             found.setdefault(conflict.name, conflict)
@@ -167,6 +180,7 @@ def _records(settings: Settings, program: Program | None) -> Iterator[Conflict]:
     if any(posixpath.basename(o.program) == posixpath.basename(launch.program) for o in program.other_launches):
         return
     spelled = {f.source: normalized(f.name.lstrip("-+")) for f in launch.flags}
+    spelled |= {place: normalized(variable) for variable, place in launch.environment_at.items()}
     models = {v.source.path for v in settings if v.name in _MODEL_KEYS}
     for name in sorted(RECORDED):
         flag = next(iter(settings.all(name, Role.FLAG)), None)
@@ -187,6 +201,49 @@ def _records(settings: Settings, program: Program | None) -> Iterator[Conflict]:
             yield Conflict(name, ConflictKind.RECORD, flag, actual, records[0].source)
 
 
+def _partners(settings: Settings) -> Iterator[Conflict]:
+    """DeepSpeed's configuration under Hugging Face's arguments, which name its file: "auto" means "as they say"."""
+    named = {posixpath.basename(str(v.value)) for v in settings.all("deepspeed")}
+    for name, keys in _DEEPSPEED_KEYS.items():
+        own = [
+            v
+            for v in settings.all(name, Role.FILE)
+            if posixpath.basename(v.source.path) in named and _positive(v.value) and not v.record
+        ]
+        others = [
+            v
+            for v in settings.all(name, Role.FLAG, Role.FILE)
+            if v.key in keys and posixpath.basename(v.source.path) not in named and _positive(v.value)
+        ]
+        if len(own) == 1 and others and not same_value(own[0].value, others[0].value):
+            actual = others[0]
+            if not isinstance(actual.value, tuple):
+                settled = actual.role is Role.FLAG
+                yield Conflict(name, ConflictKind.PARTNER, own[0], actual.value, actual.source, settled=settled)
+
+
+_DEEPSPEED_KEYS = {
+    "batch_size": ("per_device_train_batch_size", "micro_batch_size"), "grad_accum": ("gradient_accumulation_steps",),
+    "clip_norm": ("max_grad_norm",), "lr": ("learning_rate",), "weight_decay": ("weight_decay",),
+    "warmup_steps": ("warmup_steps",),
+}  # fmt: skip
+"""Settings of both, with the keys of Hugging Face's arguments and axolotl's (in transformers,
+`HfTrainerDeepSpeedConfig.trainer_config_process`)."""
+
+
+def _labels(settings: Settings, failures: LoggedFailures | None) -> Iterator[Conflict]:
+    """A label outside the classes, as the libraries' own messages give it."""
+    stated = next((v for v in settings.all("num_classes") if _positive(v.value)), None)
+    for failure in failures or ():
+        found = _OUTSIDE.search(failure.message)
+        if found is None or stated is None:
+            continue
+        label = int(next(text for text in found.groups() if text is not None))
+        if label >= (as_number(stated.value) or 0):
+            yield Conflict("num_classes", ConflictKind.LABEL, stated, label + 1, failure.source, settled=False)
+            return
+
+
 def _descriptions(settings: Settings) -> Iterator[Conflict]:
     """Files that describe one model, and files or flags against what a checkpoint proves."""
     for name in sorted(ARCHITECTURE):
@@ -194,8 +251,13 @@ def _descriptions(settings: Settings) -> Iterator[Conflict]:
         stated = next((v for v in settings.all(name, Role.FLAG, Role.FILE) if _positive(v.value)), None)
         if not proven or stated is None or len({v.value for v in proven}) > 1 or not _positive(proven[0].value):
             continue
+        if name == "vocab_size":  # CFG005 holds it against the tokenizer as well
+            continue
         actual = proven[0].value
-        if not isinstance(actual, tuple) and not _same_size(name, stated.value, actual):
+        # One file may say a size of several modules; one of them is the stored one's.
+        if any(_same_size(name, v.value, actual) for v in settings.all(name, stated.role)):
+            continue
+        if not isinstance(actual, tuple):
             yield Conflict(name, ConflictKind.DESCRIPTION, stated, actual, proven[0].source)
     described = _by_file(settings)
     for first, second in itertools.combinations(sorted(described), 2):
@@ -250,7 +312,15 @@ def _same_size(name: str, one: object, other: object) -> bool:
     if same_value(one, other):
         return True
     low, high = sorted((int(as_number(one) or 0), int(as_number(other) or 0)))
-    return name == "vocab_size" and any(-(-low // m) * m == high for m in VOCABULARY_PADDING)
+    if name == "max_positions":
+        # Tables of some families begin with rows for padding (BART, OPT, RoBERTa), which a configuration may not count.
+        return high - low == PADDING_ROWS
+    return name == "vocab_size" and is_padded_vocabulary(low, high)
+
+
+def is_padded_vocabulary(low: int, high: int) -> bool:
+    """Whether one vocabulary is the other, rounded up to a multiple."""
+    return any(-(-low // m) * m == high for m in VOCABULARY_PADDING)
 
 
 def _positive(value: object) -> bool:

@@ -17,15 +17,43 @@ from mldiag.stats import LONG, head_level, noise, tail_level
 
 # Preference tuning logs the rewards of chosen and rejected answers beside a loss that does measure progress.
 _REWARD = lazily(
-    r"(?:^|[/_])(?:rewards?(?!_(?:chosen|rejected|margin|accurac))|returns?|rew|eprewmean|episodereward|epreturn)(?:$|[/_])|/loss/(?:value|policy)$"
+    r"(?:^|[/_])(?:rewards?(?!_(?:chosen|rejected|margin|accurac))|returns?|rew|eprewmean|episodereward|epreturn)(?:$|[/_])|/loss/(?:value|policy)$",
+    words=("rew", "return", "value", "policy"),
 )
 _ADVERSARY = lazily(
-    r"(?:^|[/_])(?:disc|discriminator|generator|gen_loss|adversarial|adv|gan)(?:$|[/_])|/loss/[gd](?:$|_)"
+    r"(?:^|[/_])(?:disc|discriminator|generator|gen_loss|adversarial|adv|gan)(?:$|[/_])|/loss/[gd](?:$|_)",
+    words=("disc", "gen", "adv", "gan", "/loss/"),
 )
 
 _BOUNDED = lazily(
     r"acc\d?|accuracy|top_?\d|f1|f_?score|f_?beta|auc|auroc|auprc|average_precision|precision|recall|dice|iou|miou|map(_?\d+)?"
-    r"|ap(_?\d+)?|r2|exact_match|mcc|kappa|sensitivity|specificity|ndcg|hit_rate|mrr|pck|cosine"
+    r"|ap(_?\d+)?|r2|exact_match|mcc|kappa|sensitivity|specificity|ndcg|hit_rate|mrr|pck|cosine",
+    words=(
+        "acc",
+        "top",
+        "f1",
+        "score",
+        "beta",
+        "auc",
+        "auroc",
+        "auprc",
+        "ap",
+        "precision",
+        "recall",
+        "dice",
+        "iou",
+        "r2",
+        "match",
+        "mcc",
+        "kappa",
+        "sensitivity",
+        "specificity",
+        "ndcg",
+        "hit",
+        "mrr",
+        "pck",
+        "cosine",
+    ),
 )
 
 MAX_BACKWARD_SHARE = 0.05

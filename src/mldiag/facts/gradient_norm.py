@@ -12,12 +12,14 @@ from mldiag.patterns import lazily
 _NORM = r"(?:total_|global_)?(?:grad|gradient|gradients|grads)_?(?:l2_)?norm"
 _BEFORE = lazily(
     rf"(?:optim_|optimizer_)?(?:{_NORM}_(?:before_clip(?:ping)?|unclipped|pre_?clip|raw)"
-    rf"|(?:unclipped|pre_?clip|raw)_{_NORM})"
+    rf"|(?:unclipped|pre_?clip|raw)_{_NORM})",
+    words=("grad",),
 )
 _AFTER = lazily(
-    rf"(?:optim_|optimizer_)?(?:{_NORM}_(?:after_clip(?:ping)?|clipped|post_?clip)|(?:clipped|post_?clip)_{_NORM})"
+    rf"(?:optim_|optimizer_)?(?:{_NORM}_(?:after_clip(?:ping)?|clipped|post_?clip)|(?:clipped|post_?clip)_{_NORM})",
+    words=("grad",),
 )
-_PLAIN = lazily(rf"(?:optim_|optimizer_)?{_NORM}(?:_total)?|grad|grads_norm")
+_PLAIN = lazily(rf"(?:optim_|optimizer_)?{_NORM}(?:_total)?|grad|grads_norm", words=("grad",))
 
 
 class GradientNorm(Struct, frozen=True):

@@ -207,7 +207,7 @@ def loss_pair(curves: Curves) -> LossPair:
 
 
 def _loss_pair(quantity: str, train: Curve, val: Curve) -> LossPair | None:
-    both = _evaluated(train, val)
+    both = side_by_side(train, val)
     if both is None:
         return None
     val, pair = both
@@ -234,7 +234,7 @@ def score_pair(curves: Curves) -> ScorePair:
     for name in names:
         quantity = name.removeprefix("train/")
         train, val = curves.get(name), curves.get(*(f"{split}/{quantity}" for split in HELD_OUT))
-        both = _evaluated(train, val) if train is not None and val is not None else None
+        both = side_by_side(train, val) if train is not None and val is not None else None
         if train is None or both is None:
             continue
         val, pair = both
@@ -254,7 +254,7 @@ def _held_out_sets(curves: Curves, quantity: str) -> list[str]:
     return [n for n in curves if n.startswith(totals) and n.partition("/")[2] not in parts]
 
 
-def _evaluated(train: Curve, val: Curve) -> tuple[Curve, tuple[Sequence[float], Sequence[float]]] | None:
+def side_by_side(train: Curve, val: Curve) -> tuple[Curve, tuple[Sequence[float], Sequence[float]]] | None:
     """The evaluations that belong to the judged launch of the training, one value each, and the levels of both."""
     own = _of_this_launch(train, val)
     evaluations = _evaluations(own) if own is not None else None

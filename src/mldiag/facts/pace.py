@@ -20,23 +20,27 @@ _RATE = lazily(
     r"(?:perf_|charts_|throughput_|throughput_device_|speed_)?"
     r"(?:(?:tokens|toks?|words|samples|images|imgs?|examples|sequences|seqs?|records|frames|steps?|iters?|iterations|its?"
     r"|batch|batches|updates|env_steps)_(?:per_)?(?:gpu_|device_)?(?:per_)?(?:s|sec|secs|second)(?:_per_(?:gpu|device))?|tps|tgs|wps|ips|ups|fps"
-    r"|sps|total_fps|throughput|throughput\(tps\)|training_speed)"
+    r"|sps|total_fps|throughput|throughput\(tps\)|training_speed)",
+    words=("per", "_s", "tps", "tgs", "wps", "ips", "ups", "fps", "sps", "throughput", "speed"),
 )
 """Work done in a second. Not `time/fps` of Stable-Baselines3, an average since the start."""
-_WORK = lazily(r"mfu|tflops|tflops_per_gpu|tflops_per_device|speed")
+_WORK = lazily(r"mfu|tflops|tflops_per_gpu|tflops_per_device|speed", words=("mfu", "tflops", "speed"))
 """The same, of which the first has no unit and the last no certain one."""
 _STEP = lazily(
     r"(?:perf_|time_|timing_|timer_)?(?:(?:train_)?(?:step|iter|iteration|batch|update)_(?:time|duration|cost|seconds)"
     r"|(?:time|seconds|secs?|s|ms|msec)_(?:per_)?(?:step|iter|iteration|it|batch|update)|elapsed_time_per_(?:step|iter|iteration|batch)|end_to_end|metrics_end_to_end|avg_batch_cost|dt)"
-    r"(?:_(?:s|sec|seconds|ms|avg|mean))?|ms|timer|last_time"
+    r"(?:_(?:s|sec|seconds|ms|avg|mean))?|ms|timer|last_time",
+    words=("step", "iter", "_it", "batch", "update", "end_to_end", "dt", "ms", "timer", "last_time"),
 )
 _EPOCH = lazily(
     r"(?:train_)?(?:epoch_(?:time|seconds|duration|cost|secs)|(?:time|seconds|secs)_(?:per_)?epoch"
-    r"|time_taken|time_cost|time_this_iter)(?:_(?:s|sec|seconds))?"
+    r"|time_taken|time_cost|time_this_iter)(?:_(?:s|sec|seconds))?",
+    words=("epoch", "time_"),
 )
 _TOTAL = lazily(r".*(?:elapsed|passed|since|total|wall|timestamp|cumulative).*")
 _ELAPSED = lazily(
-    r"(?:time_)?(?:elapsed(?:_time)?|time_elapsed|wall_time|time_since_start|total_time|runtime)(?:_s|_seconds)?"
+    r"(?:time_)?(?:elapsed(?:_time)?|time_elapsed|wall_time|time_since_start|total_time|runtime)(?:_s|_seconds)?",
+    words=("elapsed", "time"),
 )
 """Seconds since the start: a clock that is logged as a series."""
 _HELD_OUT = ("val/", "test/", "system/")

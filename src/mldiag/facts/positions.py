@@ -61,6 +61,8 @@ def positions(settings: Settings, program: Program | None) -> Positions:
         raise NotApplicable(f"seq_len is {length}, which is no length, at {fed.source}")
     rows, rows_at, built_at = _rows(settings, program)
     padded = built_at is None and settings.get("model_type", str) in _PADDED and rows > PADDING_ROWS
+    # BART's and OPT's tables have two rows more than their configurations count.
+    padded |= any(as_count(v.value) == rows - PADDING_ROWS for v in settings.all("max_positions", Role.FILE))
     reserved = PADDING_ROWS if padded else 0
     return Positions(rows - reserved, rows_at, length, fed, built_at, reserved)
 

@@ -18,7 +18,33 @@ _STEERED = lazily(
     r"|(?:input_|train_)?noise(?:_?(?:level|std|sigma|scale))?|sigma|dropout|drop_path"
     r"|(?:seq|sequence|max|context|block|crop|clip|unroll|rollout)_?(?:len|length|size)|context|horizon"
     r"|(?:im|img|image|input)_?(?:size|res)|resolution|mask(?:ing|ed)?_?(?:ratio|rate|prob)"
-    r"|teacher_forcing\w*|(?:aug\w*|mix_?up|cut_?mix)(?:_?(?:prob|strength|magnitude|alpha))?"
+    r"|teacher_forcing\w*|(?:aug\w*|mix_?up|cut_?mix)(?:_?(?:prob|strength|magnitude|alpha))?",
+    words=(
+        "beta",
+        "lambda",
+        "weight",
+        "coef",
+        "alpha",
+        "anneal",
+        "temperature",
+        "sparsity",
+        "difficulty",
+        "curriculum",
+        "stage",
+        "phase",
+        "noise",
+        "sigma",
+        "drop",
+        "len",
+        "size",
+        "context",
+        "horizon",
+        "res",
+        "mask",
+        "teacher",
+        "aug",
+        "mix",
+    ),
 )
 """Last parts of their names. A weight decay or a loss scale is none of them: neither changes what is measured."""
 

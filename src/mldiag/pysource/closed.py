@@ -51,11 +51,11 @@ def _one_parser(module: Module, parser: ast.Call, scope: Scope) -> bool:
     if not added or any(spelled(c) is None or destination(c) is None for c, _ in added):
         return False
     parsing = [c for name in _PARSES for c, _ in module.calls_by_name.get(name, ())]
-    reads = [_reads_command_line(module, c) for c in parsing]
+    reads = [reads_command_line(module, c) for c in parsing]
     return None not in reads and True in reads and _stays_here(module, parser, scope)
 
 
-def _reads_command_line(module: Module, call: ast.Call) -> bool | None:
+def reads_command_line(module: Module, call: ast.Call) -> bool | None:
     """Whether `parse_args` reads the command line as it is; None where it may read an edited one."""
     given = call.args[0] if call.args else keyword(call, "args")
     if given is None or (isinstance(given, ast.Constant) and given.value is None):

@@ -94,6 +94,7 @@ class Module:
         runs_text: names of the module may get values from text (`exec(...)`, `globals()[key] = value`).
         names: everything that is read; `imports`: the modules; `aliases`: what an import calls them.
         changes_argv: the program edits its own command line.
+        line_end: how lines end.
 
     Raises:
         ReadError: no valid Python, with the line; or too large.
@@ -107,6 +108,7 @@ class Module:
         self.spans = Spans(file)
         self.tree = _parsed(file.text)
         self._starts = [0, *(m.end() for m in _LINE_END.finditer(self.spans.data))]
+        self.line_end = "\r\n" if b"\r\n" in self.spans.data else "\n"
         self.scope = Scope(self.tree, None)
         self.scopes: dict[ast.AST, Scope] = {self.tree: self.scope}
         self.calls: list[tuple[ast.Call, Scope]] = []

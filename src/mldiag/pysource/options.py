@@ -7,10 +7,11 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
-from mldiag.artifacts import Option, Origin, Role, SettingValue, Source
+from mldiag.artifacts import Option, Origin, Role, SettingValue, Site, Source
 from mldiag.patterns import lazily
 from mldiag.pysource.literals import NOT_LITERAL, Literal, converted, folded
 from mldiag.pysource.module import Binding, Function, Module, Scope
+from mldiag.pysource.sites import behind_entry, behind_statement
 
 _CONSTANT = lazily(r"_?[A-Z][A-Z0-9_]*")
 _NESTED_LIMIT = 6  # levels of `dict(...)` in a configuration file
@@ -340,7 +341,8 @@ def configuration(module: Module) -> list[SettingValue] | None:
             if not target.id.startswith("__"):
                 for name in [n for n in found if n == target.id or n.startswith(target.id + ".")]:
                     del found[name]
-                _note(module, found, known, target.id, statement.value, 0)
+                site = behind_statement(module, statement) if len(targets) == 1 else None
+                _note(module, found, known, target.id, statement.value, 0, site)
     return list(found.values()) if found and 2 * len(found) >= count else None
 
 
@@ -351,14 +353,18 @@ def _note(
     name: str,
     node: ast.expr,
     depth: int,
+    site: Site | None,
 ) -> None:
     value = folded(node, known)
     if value is not NOT_LITERAL:
         syntax = None if value is None else "python"
-        found[name] = SettingValue(name, value, Role.FILE, module.place(node, key=name), syntax)
+        found[name] = SettingValue(name, value, Role.FILE, module.place(node, key=name), syntax, site=site)
     elif depth < _NESTED_LIMIT:
+        keywords = {id(k.value): k for k in node.keywords} if isinstance(node, ast.Call) else {}
+        keys = dict(zip(map(id, node.values), node.keys, strict=True)) if isinstance(node, ast.Dict) else {}
         for key, inner in entries(node):
-            _note(module, found, known, f"{name}.{key}", inner, depth + 1)
+            behind = behind_entry(module, keywords.get(id(inner), inner), keys.get(id(inner)))
+            _note(module, found, known, f"{name}.{key}", inner, depth + 1, behind)
 
 
 def entries(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from mldiag.artifacts import Artifact, Role, SettingValue
+from mldiag.artifacts import Artifact, Role, SettingValue, Site, Source
 from mldiag.errors import ReadError
 from mldiag.files import File
 from mldiag.patterns import lazily
@@ -37,6 +37,7 @@ _FOREIGN = lazily(
 
 _SAVED_BY_LIBRARY = frozenset({"transformers_version", "peft_type", "_diffusers_version"})
 _DEEPSPEED = frozenset({"zero_optimization", "train_micro_batch_size_per_gpu", "zero_allow_untested_optimizer"})
+_KEY = lazily(r'(\s*)"(?:[^"\\]|\\.)*"\s*:\s*')
 _CLASS = lazily(r"([A-Za-z_]\w*) ?\(")
 
 
@@ -66,8 +67,9 @@ def json_config(file: File) -> Iterator[Artifact]:
     """Configurations in JSON (`config.json`, `hparams.json`, `training_args.json`, …), each value with its exact place.
 
     Nested keys join with dots; short lists of scalars are tuples; maps from tokens or numbers to ids or names are no
-    settings. What the run wrote itself (`hparams.json`, `args.json`, a model or adapter description that Hugging Face
-    saved) is a record: editing it changes nothing. nnU-Net's `debug.json` holds Python's text of each value, which is
+    settings, but those of a classifier that Hugging Face saved are counted as its `num_classes`. What the run wrote
+    itself (`hparams.json`, `args.json`, a model or adapter description that Hugging Face saved) is a record: editing it
+    changes nothing. nnU-Net's `debug.json` holds Python's text of each value, which is
     read as what it spells. In a DeepSpeed configuration "auto" is no value, since the trainer fills it in, and
     `train_batch_size` is that of all devices. What `generation_config.json` says is about generating, not training, and
     is kept below `generation`. Secrets are left out. Of a cut file the settings before the cut are read.
@@ -79,22 +81,58 @@ def json_config(file: File) -> Iterator[Artifact]:
     record = is_record(file) or bool(_SAVED_BY_LIBRARY & document.keys())
     deepspeed = bool(_DEEPSPEED & document.keys())
     spelled = _is_spelled(file, document)
+    line_end = "\r\n" if "\r\n" in file.lenient_text else "\n"
     above = ("generation",) if file.name.lower() == "generation_config.json" else ()
     for path, value in flattened(document):
         if deepspeed and value == "auto":
             continue
         name = ".".join((*above, *path))
-        span = spans.get(path) or spans.get((*path, "value"))
+        span = spans.get(path)
         place = file.source(*span, key=name) if span else file.at(key=name)
+        # Not of a value that is wrapped in an object, is only what its text spells, or stands in a file that is cut.
+        exact = cut is None and not spelled and place.text is not None and place.text[0] != "{"
+        site = _site(place, line_end) if exact else None
         if spelled and isinstance(value, str):
             value = _meant(value)
             if value is None:
                 continue
         if deepspeed and path == ("train_batch_size",):
             name = "global_batch_size"
-        yield SettingValue(name, value, Role.FILE, place, record=record)
+        yield SettingValue(name, value, Role.FILE, place, "json" if exact else None, (), record, site)
+    classes = _classes(document)
+    if classes and record:
+        span = spans.get(("id2label",))
+        yield SettingValue(
+            "num_classes",
+            classes,
+            Role.FILE,
+            file.source(span[0], span[0] + 1, key="id2label") if span else file.at(key="id2label"),
+            record=True,
+        )
     if cut is not None:
         raise cut
+
+
+def _site(place: Source, line_end: str) -> Site | None:
+    """Behind a value: on a line of its own where its key begins one, else on the same line."""
+    line, column = place.excerpt or "", (place.column or 1) - 1
+    gap = "" if line[column - 1 : column] == ":" else " "
+    own = _KEY.fullmatch(line, 0, column)
+    between = f"{line_end}{own[1]}" if own else gap
+    return None if place.end is None else Site(place.end, f',{between}"{{key}}":{gap}{{value}}')
+
+
+def _classes(document: Mapping[str, object]) -> int:
+    """The classes of a classifier that Hugging Face saved, which writes their names alone; 0 where it is none.
+
+    A regression has one label, and several labels at once are no choice among them.
+    """
+    labels, built = document.get("id2label"), document.get("architectures")
+    if not isinstance(labels, dict) or not isinstance(built, list) or "num_labels" in document:
+        return 0
+    classifier = any("Classification" in str(name) for name in built)
+    alone = document.get("problem_type") in (None, "single_label_classification")
+    return len(labels) if classifier and alone else 0
 
 
 def _is_spelled(file: File, document: Mapping[str, object]) -> bool:

@@ -21,8 +21,9 @@ def python_source(file: File) -> Iterator[PythonSource | SettingValue]:
 
     A file of (almost) nothing but assignments, such as nanoGPT's and mmengine's configurations, gives settings. Any
     other gives one `PythonSource`: the options of argparse and click, dataclass fields, parameters and constants with
-    their literal defaults, arithmetic worked out (`2**8`); every call; and the sizes of the model, followed back to
-    where their number is written (`pysource.values` says how far).
+    their literal defaults, arithmetic worked out (`2**8`); every call; the sizes of the model, followed back to where
+    their number is written (`pysource.values` says how far); and idioms of a training step that do not do what was
+    meant.
 
     Raises:
         ReadError: no valid Python 3, with the line; a file of more than 2 MiB.
@@ -42,6 +43,7 @@ def python_source(file: File) -> Iterator[PythonSource | SettingValue]:
 def _source(module: Module) -> PythonSource:
     from mldiag.pysource.builds import builds
     from mldiag.pysource.closed import is_closed
+    from mldiag.pysource.idioms import idioms
     from mldiag.pysource.options import options
 
     declared = options(module)
@@ -53,11 +55,13 @@ def _source(module: Module) -> PythonSource:
         closed=is_closed(module),
         imports=tuple(module.imports),
         names=frozenset(module.names),
+        idioms=idioms(module),
     )
 
 
 def _calls(module: Module) -> Iterator[Call]:
     from mldiag.pysource.literals import NOT_LITERAL, folded
+    from mldiag.pysource.sites import behind_call
 
     def literal(node: ast.expr) -> Scalar:
         value = folded(node)
@@ -74,4 +78,5 @@ def _calls(module: Module) -> Iterator[Call]:
                 positional=tuple(literal(a) for a in call.args),
                 keywords={k.arg: literal(k.value) for k in named if k.arg is not None},
                 where={k.arg: module.place(k, key=k.arg) for k in named if k.arg is not None},
+                site=behind_call(module, call),
             )

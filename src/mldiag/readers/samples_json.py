@@ -37,9 +37,17 @@ _GENERATED = (
     "outputs", "predict", "gerado", "texto_gerado", "saida", "continuacao", "generated_texts", "sampled_text",
 )  # fmt: skip
 _SHARED = ("output", "completion", "response", "text", "texto", "result", "answer", "resposta", "responses", "texts")
+_FINISHES = ("finish_reason", "stop_reason", "finished_reason", "finish")
+_ENDED = {
+    **dict.fromkeys(("stop", "eos", "eos_token", "end_turn", "stop_sequence", "end_of_text"), "stop"),
+    **dict.fromkeys(("length", "max_tokens", "max_length", "max_new_tokens"), "length"),
+}
 _LISTS = ("samples", "generations", "outputs", "completions", "amostras", "results", "examples", "geracoes")
 _SAMPLED_NAME = lazily(r"sampl|generat|amostra|complet|gera[cd]|continuation")
-_DATA_NAME = lazily(r"(^|[^a-z])(train|training|dataset|data|corpus|sft|alpaca|instruct)([^a-z]|$)")
+_DATA_NAME = lazily(
+    r"(^|[^a-z])(train|training|dataset|data|corpus|sft|alpaca|instruct)([^a-z]|$)",
+    words=("train", "data", "corpus", "sft", "alpaca", "instruct"),
+)
 _Item = tuple[Path, Mapping[str, Any] | str]
 
 
@@ -60,8 +68,9 @@ def _is_samples(file: File) -> bool:
 def samples_json(file: File) -> Iterator[Artifact]:
     """Generated texts: prompts with their outputs in a list, below `samples` or the like, by prompt, or line by line.
 
-    An output that begins with its prompt is kept without it. Several outputs of a prompt are several samples. Where the
-    entries name steps or epochs, those of the last one are kept: earlier texts say nothing about the finished model.
+    An output that begins with its prompt is kept without it. Several outputs of a prompt are several samples. Why a
+    text ended is kept where the entry says it (`finish_reason`, `stop_reason`). Where the entries name steps or epochs,
+    those of the last one are kept: earlier texts say nothing about the finished model.
     Training data looks alike: keys that data sets share (`completion`, `output`, `text`) count only with a prompt, and
     not in a file named as data; `text` with a label never does. Of a cut file the entries that are whole are read.
     """
@@ -75,9 +84,10 @@ def samples_json(file: File) -> Iterator[Artifact]:
     for path, item in _latest(_items(document, file)):
         start, end = spans.get(path, (0, 0))
         for prompt, output in _pairs(item, file):
+            finish = _finish(item)
             quoted = json.dumps(output[:20], ensure_ascii=False)[1:-1]
             at = file.text.find(quoted, start, end) if quoted else -1
-            yield _sample(prompt, output, file, None, max(at, start))
+            yield _sample(prompt, output, file, None, max(at, start), finish)
     if cut is not None:
         raise cut
 
@@ -96,16 +106,26 @@ def _from_lines(file: File) -> Iterator[Artifact]:
             bad.append(index + 1)
     for path, item in _latest(items):
         for prompt, output in _pairs(item, file):
-            yield _sample(prompt, output, file, int(path[0]) + 1, 0)
+            yield _sample(prompt, output, file, int(path[0]) + 1, 0, _finish(item))
     if bad:
         raise ReadError(
             f"{len(bad):,} of {len(bad) + len(items):,} lines are no JSON object", line=bad[0], partial=True
         )
 
 
-def _sample(prompt: str | None, output: str, file: File, line: int | None, at: int) -> Sample:
+def _sample(
+    prompt: str | None, output: str, file: File, line: int | None, at: int, finish: str | None = None
+) -> Sample:
     kept = output.removeprefix(prompt) if prompt and output != prompt else output
-    return Sample(kept, file.at(line) if line else file.source(at), prompt)
+    return Sample(kept, file.at(line) if line else file.source(at), prompt, finish)
+
+
+def _finish(item: Mapping[str, Any] | str) -> str | None:
+    """Why the text of an entry ended, by one of the two words of `Sample.finish`."""
+    if isinstance(item, str):
+        return None
+    said = next((v for k, v in item.items() if normalized(k) in _FINISHES and isinstance(v, str)), "")
+    return _ENDED.get(said.lower())
 
 
 def _items(document: object, file: File, path: Path = (), depth: int = 3) -> list[_Item]:

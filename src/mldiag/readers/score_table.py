@@ -25,8 +25,10 @@ def score_table(file: File) -> Iterator[Artifact]:
     `scores`, `results` and the like as well; a bare list of numbers only where the file is named for it.
 
     Columns of numbers are kept, true as 1 and false as 0, a short list of numbers as one column per place (`probs.0`);
-    a cell that is no number is NaN. Of other columns the names are kept. The split is that of a column `split`, which
-    gives a table for each, else that of the file's or folder's name; out-of-fold predictions are held out (`val`).
+    a cell that is no number is NaN. Of other columns the names are kept, of up to 16 classes which row has which, and
+    of ids, paths and texts a checksum of each cell, by which the examples of two tables are compared. The split is that
+    of a column `split`, which gives a table for each, else that of the file's or folder's name; out-of-fold predictions
+    are held out (`val`).
 
     At most 10 million cells are kept, which take 80 MB; the rest is counted. Rows with another number of cells than the
     header are left out and counted, except a last line that is still being written; of a cut JSON document the whole

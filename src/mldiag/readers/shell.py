@@ -174,8 +174,9 @@ def _launch(command: Command, script: Script, spans: Spans, references: Mapping[
     flags, positionals = _flags(words[started.program + 1 :], spans)
     launcher_flags, _ = _flags([w for w in before if w.known not in started.names], spans)
     # `env NAME=value python ...`, behind whatever else comes first.
-    given = {a[1]: w.text[a.end() :] for w in before if w.text is not None and (a := _ASSIGNED.match(w.text))}
-    environment = {**script.environment(command), **given}
+    given = {a[1]: w.behind(a.end()) for w in before if w.text is not None and (a := _ASSIGNED.match(w.text))}
+    words_set = {**script.environment(command), **given}
+    environment = {k: w for k, w in words_set.items() if not is_secret(k, w.text, environment=True)}
     return Launch(
         program=words[started.program].shown,
         launcher=started.launcher,
@@ -183,7 +184,8 @@ def _launch(command: Command, script: Script, spans: Spans, references: Mapping[
         source=spans.source(command.start, command.end),
         positionals=positionals,
         launcher_flags=launcher_flags,
-        environment={k: v for k, v in environment.items() if not is_secret(k, v, environment=True)},
+        environment={k: w.text or "" for k, w in environment.items()},
+        environment_at={k: spans.source(*w.span, key=k) for k, w in environment.items()},
         end=spans.source(command.end, command.end).end,
         references=references,
     )

@@ -94,13 +94,16 @@ def text_log(file: File) -> Iterator[Artifact]:
     end is taken unless a number seems cut. Lines with a hole of NUL bytes are left out and counted.
 
     Tracebacks, and what systems and runtimes say of a failure at the end, are failures, also of a log without a row.
+    Texts that were generated meanwhile, a line each behind `sample 1:` or `Generated:`, are samples; those that were
+    printed last.
     """
     from mldiag.readers._text.failures import Failures
+    from mldiag.readers._text.generations import Generations
     from mldiag.readers._text.series import Log
     from mldiag.readers._text.templates import Learner
     from mldiag.vocabulary import split_of
 
-    learner, failures = Learner(), Failures(file.path)
+    learner, failures, generations = Learner(), Failures(file.path), Generations()
     take, finish = learner.read, None
     if file.size >= IN_BULK:
         from mldiag.readers._text.bulk import BulkLearner
@@ -114,6 +117,7 @@ def text_log(file: File) -> Iterator[Artifact]:
     try:
         for block in _without_holes(file, holes):
             failures.read(block)
+            generations.read(block)
             if not block.data.endswith((b"\n", b"\r")):
                 # Only the file's last block can end without a line end.
                 whole, _, last = block.data.rpartition(b"\n")
@@ -141,6 +145,8 @@ def text_log(file: File) -> Iterator[Artifact]:
     yield from log.series()
     yield LogRows(Source(file.path), sum(len(rows.template.at) for rows in log.accepted), cut)
     yield from log.settings()
+    if log.accepted:
+        yield from generations.finish(file)
     if trouble is not None:
         raise ReadError(trouble.reason, line=trouble.line, partial=bool(log.accepted))
     if not log.accepted:

@@ -29,6 +29,8 @@ def token_ids(file: File) -> Iterator[Artifact]:
     something else (`labels.bin`), is not taken. Ids are looked at at the start, in the middle and at the end only.
     An array of NumPy (`.npy`) is taken where it has one dimension, whole numbers, and the name of tokens (`train.npy`,
     `tokens.npy`, `edu_fineweb_val_000000.npy`). A count in a header or index that the file's size contradicts is told.
+    A JSON file beside it (`train.json`, `meta.json`, `manifest.json`) may add how many ids and bytes there should be, a
+    checksum, and the tokenizer they were made with.
     """
     from mldiag.readers._tokens.token_ids import read
 

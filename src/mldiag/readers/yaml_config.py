@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from mldiag.artifacts import Artifact, Role, Scalar, SettingValue, Source
+from mldiag.artifacts import Artifact, Role, Scalar, SettingValue, Site, Source
 from mldiag.errors import ReadError
 from mldiag.files import File
 from mldiag.patterns import lazily
@@ -37,6 +37,10 @@ _FOREIGN = frozenset({
 })  # fmt: skip
 _OVERRIDE = lazily(r"\+{0,2}([A-Za-z_][\w.@/:\-]*)=(.*)", re.DOTALL)
 _DURATION = lazily(r"(\d+)(ep|ba)")
+_FORM = "{key}: {value}"
+# Scalars that are more than their text: anchors, tags, aliases, blocks.
+_MORE = "&!*|>"
+_REST = lazily(r"[ \t]*(?:[ \t]#[^\n]*?)?(?=\r?\n|$)")
 _FLOAT = lazily(r"[+-]?(\d[\d_]*)?\.?\d[\d_]*([eE][+-]?\d+)")
 
 
@@ -80,6 +84,7 @@ def yaml_config(file: File) -> Iterator[Artifact]:
         raise ReadError("YAML is nested too deeply to be read") from error
     walk = _Walk(file, is_record(file))
     for document in documents:
+        walk.note_shared(document)
         if isinstance(document, yaml.SequenceNode):
             yield from walk.overrides(document)
         elif isinstance(document, yaml.MappingNode) and file.path.endswith(".hydra/hydra.yaml"):
@@ -119,12 +124,14 @@ def _settings(text: str, number: int, begin: int, path: str, *, record: bool) ->
         if isinstance(entry.value, tuple) or not is_secret(entry.path[-1], entry.value):
             name, line = ".".join(entry.path), number + entry.number - 1
             start, end = begin + entry.start, begin + entry.end
+            indent = " " * (len(entry.line) - len(entry.line.lstrip(" ")))
+            site = Site(begin + entry.begin + len(entry.line), f"\n{indent}{_FORM}")
             if start == end:
                 place = Source(path, line, key=name, excerpt=entry.line)
             else:
                 column = entry.start - entry.begin + 1
                 place = Source(path, line, column, name, start, end, text[entry.start : entry.end], entry.line)
-            settings.append(SettingValue(name, entry.value, Role.FILE, place, record=record))
+            settings.append(SettingValue(name, entry.value, Role.FILE, place, "yaml", (), record, site))
     return tuple(settings)
 
 
@@ -150,10 +157,32 @@ class _Walk:
         from yaml.constructor import SafeConstructor
 
         self._file = file
+        self._line_end = "\r\n" if "\r\n" in file.text else "\n"
         self.record = record
         self._construct = SafeConstructor()
         self._seen: set[int] = set()
+        self._shared: set[int] = set()
+        self._owners: dict[int, tuple[yaml.Node, yaml.MappingNode]] = {}
         self._budget = self._merges = VALUES_LIMIT
+
+    def note_shared(self, document: Any) -> None:
+        """Notes the nodes that aliases make several values of, with all that is in them."""
+        if "*" not in self._file.text:
+            return
+        met: set[int] = set()
+        stack = [(document, False)]
+        while stack:
+            node, shared = stack.pop()
+            shared |= id(node) in met
+            if node is None or id(node) in self._shared or (id(node) in met and not shared):
+                continue
+            met.add(id(node))
+            if shared:
+                self._shared.add(id(node))
+            if node.id == "mapping":
+                stack += [(part, shared) for pair in node.value for part in pair]
+            elif node.id == "sequence":
+                stack += [(part, shared) for part in node.value]
 
     def is_complete(self, node: yaml.MappingNode) -> bool:
         """detectron2 dumps every setting there is, which a person does not write."""
@@ -232,7 +261,26 @@ class _Walk:
         else:
             place = self._file.source(start, end, key=name)
         self._seen.add(id(node))
-        return SettingValue(name, value, Role.FILE, place, record=self.record or wrapped)
+        exact = place.text is not None and "\n" not in place.text and place.text[0] not in _MORE
+        syntax = "yaml" if exact and id(node) not in self._shared else None
+        record = self.record or wrapped
+        return SettingValue(name, value, Role.FILE, place, syntax, (), record, self._site(node) if syntax else None)
+
+    def _site(self, node: yaml.Node) -> Site | None:
+        """Behind a value on the line of its key: after the line, or in a flow mapping after the value."""
+        key, mapping = self._owners.get(id(node), (None, None))
+        if key is None or mapping is None:
+            return None
+        text, end = self._file.text, node.end_mark.index
+        if mapping.flow_style:
+            return Site(self._file.byte_offset(end), f", {_FORM}")
+        begun, at = text.rfind("\n", 0, key.start_mark.index) + 1, key.start_mark.index
+        rest = _REST.match(text, end)
+        indent = text[begun:at]
+        if rest is None or indent.strip(" ") or key.start_mark.line != node.end_mark.line:
+            return None
+        line_end = "\r\n" if text[rest.end() : rest.end() + 1] == "\r" else self._line_end
+        return Site(self._file.byte_offset(rest.end()), f"{line_end}{indent}{_FORM}")
 
     def _pairs(self, node: yaml.MappingNode, depth: int = 0) -> dict[str, Any]:
         """Keys as text, the last of duplicates; what `<<` merges in comes first and is overridden."""
@@ -250,6 +298,7 @@ class _Walk:
                         merged = {**self._pairs(part, depth + 1), **merged}
             elif key.id == "scalar":
                 own[key.value] = value
+                self._owners[id(value)] = key, node
         return merged | own
 
     @staticmethod

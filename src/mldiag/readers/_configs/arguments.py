@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Container, Iterator
 
-from mldiag.artifacts import Role, SettingValue
+from mldiag.artifacts import Role, SettingValue, Site
 from mldiag.errors import ReadError
 from mldiag.files import File
 from mldiag.patterns import lazily
@@ -65,20 +66,26 @@ def settings(file: File) -> Iterator[SettingValue]:
         yield from _pairs(file)
 
 
-def _setting(file: File, key: str, text: str, start: int, *, record: bool) -> SettingValue | None:
+def _setting(
+    file: File, key: str, text: str, start: int, *, record: bool, syntax: str | None = None, site: Site | None = None
+) -> SettingValue | None:
     value: Value = literal(text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"" else text)
     if is_secret(key, value):
         return None
     place = file.source(start, start + len(text) if text else None, key=key)
-    return SettingValue(key, value, Role.FILE, place, record=record)
+    return SettingValue(key, value, Role.FILE, place, syntax if text else None, (), record, site)
 
 
 def _flags(file: File) -> Iterator[SettingValue]:
     """Each flag with the values behind it, on its line or on the next ones; a flag without any is a switch."""
+    text = file.text
+    lines = list(lines_at(text))
+    names = Counter(m[1].replace("-", "_") for _, line in lines if (m := _FLAG.match(line.strip())))
+    repeated = {name for name, count in names.items() if count > 1}
     open_flag: tuple[str, int] | None = None
     values: list[tuple[int, str]] = []
     closed = False  # a value on the flag's own line is the whole of it
-    for start, line in (*lines_at(file.text), (0, "--end")):
+    for start, line in (*lines, (0, "--end")):
         said = line.strip()
         if said in ("", "-", "--") or said.startswith("#"):
             continue
@@ -89,17 +96,35 @@ def _flags(file: File) -> Iterator[SettingValue]:
                 values.append((at, said))
             continue
         if open_flag is not None:
-            yield from _finished(file, open_flag, values)
+            yield from _finished(file, open_flag, values, repeated)
         open_flag, values, closed = (flag[1], at), [], bool(flag[2])
         if flag[2]:
             values.append((at + flag.start(3), flag[3]))
 
 
-def _finished(file: File, flag: tuple[str, int], values: list[tuple[int, str]]) -> Iterator[SettingValue]:
+def _site(file: File, at: int, value: tuple[int, str]) -> Site:
+    """Behind the line of a value, for a flag that is joined with its value as this one is, which begins at `at`."""
+    text, (start, written) = file.text, value
+    end = text.find("\n", start + len(written))
+    end = len(text) if end < 0 else end
+    end -= text[end - 1 : end] == "\r"
+    line_end = "\r\n" if "\r\n" in text else "\n"
+    head = text[at:start]
+    dashes = "-" * (len(head) - len(head.lstrip("-")))
+    between = line_end if "\n" in head else "=" if head.endswith("=") else " "
+    return Site(file.byte_offset(end), f"{line_end}{dashes}{{key}}{between}{{value}}")
+
+
+def _finished(
+    file: File, flag: tuple[str, int], values: list[tuple[int, str]], repeated: Container[str]
+) -> Iterator[SettingValue]:
     key, at = flag
     name = key.replace("-", "_")
     if len(values) == 1 and not (" " in values[0][1] and values[0][1][0] not in "'\""):
-        found = _setting(file, name, values[0][1], values[0][0], record=False)
+        start, text = values[0]
+        # Of a flag that comes again the last counts.
+        syntax = None if name in repeated or not text else "argfile"
+        found = _setting(file, name, text, start, record=False, syntax=syntax, site=_site(file, at, values[0]))
         if found is not None:
             yield found
     elif not values:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from mldiag.artifacts import Role, SettingValue
+from mldiag.artifacts import Role, SettingValue, Site
 from mldiag.files import File
 from mldiag.patterns import lazily
 from mldiag.readers._configs.literals import literal
@@ -39,6 +40,8 @@ def entries(file: File) -> Iterator[SettingValue | int]:
     sections = {m[1].strip().lower() for _, t in lines if (m := _SECTION.match(t))}
     darknet = bool(sections & _NETWORK and sections & _LAYERS)
     record = is_record(file)
+    repeated = _names(lines)
+    line_end = "\r\n" if "\r\n" in text else "\n"
     section = ""
     at = 0
     while at < len(lines):
@@ -65,9 +68,34 @@ def entries(file: File) -> Iterator[SettingValue | int]:
         if is_secret(key, value):
             continue
         first = start + entry.start(2)
-        spanned = len(parts) == 1 and parts[0]
-        end = first + len(parts[0]) if spanned else None
-        yield SettingValue(name, value, Role.FILE, file.source(first, end, key=name), record=record)
+        if len(parts) > 1 or not parts[0]:
+            yield SettingValue(name, value, Role.FILE, file.source(first, None, key=name), record=record)
+            continue
+        place = file.source(first, first + len(parts[0]), key=name)
+        site = Site(file.byte_offset(start + len(line)), f"{line_end}{{key}}{_sign(line, entry)}{{value}}")
+        # Of a key that comes again another one counts, which one depends on the program.
+        syntax = None if repeated.get(name, 0) > 1 else "ini"
+        yield SettingValue(name, value, Role.FILE, place, syntax, (), record, site)
+
+
+def _names(lines: Iterable[tuple[int, str]]) -> Counter[str]:
+    """How often each key is assigned."""
+    found: Counter[str] = Counter()
+    section = ""
+    for _, line in lines:
+        if header := _SECTION.match(line):
+            section = header[1].strip()
+        elif entry := _ENTRY.match(line):
+            key = entry[1].strip()
+            found[f"{section}.{key}" if section and section.upper() != "DEFAULT" else key] += 1
+    return found
+
+
+def _sign(line: str, entry: re.Match[str]) -> str:
+    """What stands between key and value, without what only aligns it."""
+    between = line[entry.end(1) : entry.start(2)]
+    sign = between.strip()
+    return f"{' ' if between[:1] == ' ' and sign == '=' else ''}{sign}{' ' if between[-1:] == ' ' else ''}"
 
 
 def _uncommented(text: str) -> str:
@@ -109,6 +137,8 @@ def variables(file: File) -> Iterator[SettingValue | int | None]:
     """The variables of an environment file; None for a secret, a line that assigns nothing as its number."""
     text = file.text
     record = is_record(file)
+    repeated = Counter(m[1] for _, line in lines_at(text) if (m := _VARIABLE.match(line)))
+    ending = "\r\n" if "\r\n" in text else "\n"
     at = 0
     while at < len(text):
         line_end = _end(text, at)
@@ -121,14 +151,20 @@ def variables(file: File) -> Iterator[SettingValue | int | None]:
             yield text.count("\n", 0, at) + 1
             at = line_end + 1
             continue
-        start, end, value, behind = _quoted(text, at + name.end(), line_end)
-        at = behind
+        begun, (start, end, value, at) = at, _quoted(text, at + name.end(), line_end)
         key = name[1]
         if is_secret(key, value, environment=True):
             yield None
             continue
         place = file.source(start, end if end > start else None, key=key)
-        yield SettingValue(key, value, Role.FILE, place, record=record)
+        # The last of several counts; a text over several lines is left to a person, and so is `A= # b`, which is a
+        # comment to a shell and a value to dotenv.
+        exact = end > start and repeated[key] == 1 and "\n" not in (place.text or "") and text[start] != "#"
+        export = "export " if text[begun:].lstrip().startswith("export") else ""
+        last = _end(text, end)
+        stop = last - (text[last - 1 : last] == "\r")
+        site = Site(file.byte_offset(stop), f"{ending}{export}{{key}}={{value}}")
+        yield SettingValue(key, value, Role.FILE, place, "env" if exact else None, (), record, site)
 
 
 def _end(text: str, at: int) -> int:

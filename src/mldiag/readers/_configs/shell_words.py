@@ -230,21 +230,21 @@ class Script:
         end = next((i for i, w in enumerate(again) if _OPERATOR.match(w.known)), len(again))
         return again[:end]
 
-    def environment(self, command: Command) -> dict[str, str]:
+    def environment(self, command: Command) -> dict[str, Word]:
         """What the command's own prefix and earlier exports set, where it is known."""
-        found: dict[str, str | None] = {}
+        found: dict[str, Word | None] = {}
         at = command.start
         for name, offset in self._exported.items():
             if offset < at:
                 pieces = self._value(name, at, command.block, 0)
-                found[name] = None if pieces is None else Word(pieces, at, at).text
+                found[name] = None if pieces is None else Word(pieces, at, at)
         for child in command.prefix:
             value = child.child_by_field_name("value")
             fields: list[list[Piece]] = [[]]
             if value is not None:
                 self._add(fields, value, _Place(command.block, splits=False))
-            found[_assigned_name(child)] = Word(tuple(fields[-1]), at, at).text
-        return {name: text for name, text in found.items() if text is not None}
+            found[_assigned_name(child)] = Word(tuple(fields[-1]), at, at)
+        return {name: word for name, word in found.items() if word is not None and word.text is not None}
 
     # What the walk notes.
 

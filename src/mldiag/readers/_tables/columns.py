@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 EXCERPT_LIMIT = 160
 """Characters of a line kept with the place of a series: a JSON history is often one line of many kilobytes."""
 
-_THOUSANDS = lazily(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?")
+_THOUSANDS = lazily(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?")
 _DECIMAL_COMMA = lazily(r"[+-]?(\d{1,3}(\.\d{3})+|\d*),\d+([eE][+-]?\d+)?")
 _TENSOR = lazily(r"tensor\(\s*([^,)\s]+)")
 _CLOCK = lazily(r"(?:(\d+) days?,? )?(\d+):(\d\d)(?::(\d\d(?:\.\d+)?))?")
@@ -89,6 +89,12 @@ def _parsed(text: str, decimal_comma: bool) -> float | None:
 def has_decimal_comma(cells: Iterator[str]) -> bool:
     """Whether some cell can only be read with a comma as the decimal sign."""
     return any(_DECIMAL_COMMA.fullmatch(c) and not _THOUSANDS.fullmatch(c) for c in map(str.strip, cells))
+
+
+def with_point(cell: str) -> str:
+    """A cell with a comma as the decimal sign as Python writes it; any other as it is."""
+    plain = cell.strip()
+    return plain.replace(".", "").replace(",", ".") if _DECIMAL_COMMA.fullmatch(plain) else cell
 
 
 def seconds(value: object) -> float | None:

@@ -21,26 +21,66 @@ ordered in time. In random order it is 2/3 for evenly spread values; smooth curv
 
 _IDS = lazily(
     r"(.*_)?(id|ids|idx|uid|guid|uuid|index|qid|row|no|nr|key|filename|file|file_name|path|image|img|img_name|"
-    r"sample|example|unnamed:_0)|"
+    r"sample|example|unnamed:_0|doc|item|record|session|kennung|nummer|kundennr|lfdnr)|"
 )
 _TRUTHS = lazily(
     r"(.*_)?(labels?|targets?|y|y_true|true|truth|gold|ground_truth|gt|actual|class|references?|is_correct|correct|"
-    r"label_name|answer|answers|expected)(_\w+)?"
+    r"label_name|answer|answers|expected|rotulo|etiqueta|alvo|etikett|wahr|zielwert|verdadeiro)(_\w+)?"
 )
 _PREDICTED = lazily(
     r"(.*_)?(y_pred|preds?|predict|predicted|predictions?|y_hat|y_score|scores?|y_prob|probs?|proba|probability|"
-    r"probabilities|logits?|logprobs?|logp|confidence|conf|margin|hypothesis|output|p\d|prob\d|score\d)(_\w+)?"
+    r"probabilities|logits?|logprobs?|logp|confidence|conf|margin|hypothesis|output|p\d|prob\d|score\d|"
+    r"wahrscheinlichkeit|probabilidade|probabilidad|probabilite|pontuacao|escore|puntuacion|vorhersage|previsto|previsao|"
+    r"predito|prediccion)(_\w+)?"
 )
-_LOSS = lazily(r"(.*_)?(loss|nll|losses|perplexity|ppl|cross_entropy|ce|surprisal|error|residual)")
+_LOSS = lazily(
+    r"(.*_)?(loss|nll|losses|perplexity|ppl|cross_entropy|ce|surprisal|error|residual|verlust|perda|perdida)"
+)
 _TEXTS = lazily(r"(.*_)?(text|sentence\d?|prompt|question|context|premise|hypothesis|source|document|tokens|word)")
 _PER_EXAMPLE_FILE = lazily(
     r".*(per_?(example|sample|instance|item|image|doc|document|token|sequence|seq|row)|predict|(^|_)preds?($|_)|"
     r"(^|_)scores?($|_)|(^|_)losses($|_)|(^|_)oof($|_)|out_of_fold|logits|(^|_)probs?($|_)|probabilities|odds|"
-    r"example_loss|sample_loss|confidences?|(^|_)labels($|_)|detections|misclassified|errors_by)"
+    r"perplexities|(^|_)verluste($|_)|vorhersagen?|predicoes|previsoes|predicciones|example_loss|sample_loss|confidences?|(^|_)labels($|_)|detections|misclassified|errors_by)",
+    words=(
+        "per",
+        "pred",
+        "previs",
+        "vorhersage",
+        "verlust",
+        "score",
+        "loss",
+        "oof",
+        "out_of_fold",
+        "logits",
+        "prob",
+        "odds",
+        "confidence",
+        "label",
+        "detections",
+        "misclassified",
+        "errors_by",
+    ),
 )
 _RESULTS_FILE = lazily(
     r".*(metrics|result_table|leaderboard|summary|history|progress|hparams|config|report|comparison|benchmark|"
-    r"learning_curve|ablation|(^|_)log(s|$|_)|training|training_log)"
+    r"learning_curve|ablation|(^|_)log(s|$|_)|training|training_log)",
+    words=(
+        "metrics",
+        "result",
+        "leaderboard",
+        "summary",
+        "history",
+        "progress",
+        "hparams",
+        "config",
+        "report",
+        "comparison",
+        "benchmark",
+        "curve",
+        "ablation",
+        "log",
+        "training",
+    ),
 )
 # Scores of a whole data set, never of one example.
 _AGGREGATES = frozenset({
@@ -65,6 +105,12 @@ def may_describe(name: str) -> bool:
     """Whether a column's name is one that examples have: an id, a truth, a prediction, a text."""
     plain = normalized(name)
     return any(kind.fullmatch(plain) for kind in (_IDS, _TRUTHS, _PREDICTED, _TEXTS))
+
+
+def tells_apart(name: str) -> bool:
+    """Whether a column's name is one of what an example is known by: an id, a path, a text."""
+    plain = normalized(name)
+    return _IDS.fullmatch(plain) is not None or _TEXTS.fullmatch(plain) is not None
 
 
 class Sample(Struct, frozen=True):
@@ -116,6 +162,8 @@ def _is_of_split(name: str) -> bool:
 def _is_ordered_curve(plain: Mapping[str, Sequence[Any]], numeric: set[str], ids: list[str]) -> bool:
     """Whether values are ordered in time: each near the one before, as in a curve, far nearer than to a random one."""
     for name in numeric - set(ids):
+        if _IDS.fullmatch(name):
+            continue  # of documents, each of several rows
         values = [v for c in plain[name] if (v := value_of(c)) is not None and math.isfinite(v)]
         if len(values) < 2 * FEWEST_ROWS:
             continue

@@ -7,6 +7,7 @@ import re
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
+from zlib import crc32
 
 from msgspec import Struct
 
@@ -14,7 +15,7 @@ from mldiag.artifacts import Source
 from mldiag.errors import ReadError
 from mldiag.files import File
 from mldiag.patterns import lazily
-from mldiag.readers._tables.columns import number
+from mldiag.readers._tables.columns import has_decimal_comma, number, with_point
 from mldiag.readers._tables.example_json import SAMPLED, as_record, columns_of, in_document, records_of, sampled
 from mldiag.readers._tables.example_shape import (
     FEWEST_ROWS,
@@ -25,9 +26,10 @@ from mldiag.readers._tables.example_shape import (
     is_null,
     is_numeric,
     may_describe,
+    tells_apart,
     value_of,
 )
-from mldiag.scores import ScoreTable
+from mldiag.scores import MAX_CLASSES, MAX_KEYS, Classes, ScoreTable
 from mldiag.vocabulary import normalized, split_of
 
 MAX_CELLS = 10_000_000
@@ -88,6 +90,7 @@ class _Layout(Struct, frozen=True):
     names: tuple[str, ...]
     header_line: int
     sample: Sample
+    comma: bool = False
 
 
 def _lines_of_head(file: File) -> list[str]:
@@ -122,8 +125,9 @@ def _layout(file: File) -> _Layout | None:
             or sum(number(n) is not None for n in names) > len(names) / 4
         ):
             continue
-        columns = {n: [r[i] for r in fitting] for i, n in enumerate(names)}
-        return _Layout(delimiter, names, start + 1, Sample(columns, len(fitting)))
+        comma = delimiter != "," and has_decimal_comma(c for r in fitting for c in r)
+        columns = {n: [with_point(r[i]) if comma else r[i] for r in fitting] for i, n in enumerate(names)}
+        return _Layout(delimiter, names, start + 1, Sample(columns, len(fitting)), comma)
     return None
 
 
@@ -136,24 +140,59 @@ def _names(cells: Iterable[str]) -> Iterator[str]:
         yield name if seen[name] == 1 else f"{name}.{seen[name] - 1}"
 
 
+class _Texts:
+    """What is kept of a column of texts: few names as classes, ids as checksums."""
+
+    def __init__(self, name: str) -> None:
+        self.codes = array("b")
+        self.names: dict[str, int] | None = {}
+        self.keys = array("I") if tells_apart(name) else None
+
+    def add(self, cells: Sequence[object], rows: int) -> None:
+        """Takes the cells behind the first `rows` rows."""
+        texts = ["" if is_null(c) else str(c).strip() for c in cells]
+        if self.names is not None:
+            self.codes.extend([-1] * (rows - len(self.codes)))
+            for text in dict.fromkeys(texts):
+                if text:
+                    self.names.setdefault(text, len(self.names))
+            if len(self.names) > MAX_CLASSES:
+                self.names = None
+            else:
+                self.codes.extend(self.names.get(t, -1) for t in texts)
+        if self.keys is not None:
+            self.keys.extend([0] * (rows - len(self.keys)))
+            self.keys.extend(crc32(t.encode("utf-8", "surrogatepass")) if t else 0 for t in texts)
+            if len(self.keys) > MAX_KEYS:
+                self.keys = None
+
+    def classes(self, rows: int) -> Classes | None:
+        if not self.names:
+            return None
+        self.codes.extend([-1] * (rows - len(self.codes)))
+        return Classes(tuple(self.names), self.codes)
+
+
 class _Builder:
     """Collects rows of one split into columns."""
 
     def __init__(self) -> None:
         self.columns: dict[str, array[float]] = {}
-        self.texts: dict[str, None] = {}
+        self.texts: dict[str, _Texts] = {}
         self.rows = 0
 
     def add(self, columns: Mapping[str, Sequence[object]], count: int) -> None:
         """Takes `count` rows; a column is of numbers where it began as one."""
         for name, cells in columns.items():
             if name in self.texts:
+                self.texts[name].add(cells, self.rows)
                 continue
             known = self.columns.get(name)
             if known is None:
                 if len(self.columns) >= MAX_WIDTH or not is_numeric(cells[:SAMPLED]):
                     if not all(map(is_null, cells)):
-                        self.texts[name] = None
+                        self.texts[name] = _Texts(name)
+                        self.texts[name].add(cells, self.rows)
                     continue
                 known = self.columns[name] = array("d", [math.nan]) * self.rows
             known.extend([math.nan] * (self.rows - len(known)))
@@ -164,7 +203,13 @@ class _Builder:
         """What was collected; short columns are filled with NaN."""
         for values in self.columns.values():
             values.extend([math.nan] * (self.rows - len(values)))
-        return ScoreTable(Source(path=file.path), self.rows, self.columns, tuple(self.texts), split or _split(file))
+        classes = {n: c for n, t in self.texts.items() if (c := t.classes(self.rows)) is not None}
+        keys = {n: t.keys for n, t in self.texts.items() if t.keys is not None}
+        for checksums in keys.values():
+            checksums.extend([0] * (self.rows - len(checksums)))
+        return ScoreTable(
+            Source(path=file.path), self.rows, self.columns, tuple(self.texts), split or _split(file), classes, keys
+        )
 
 
 def _floats(cells: Sequence[object]) -> array[float]:
@@ -247,18 +292,19 @@ def _from_text(file: File) -> Iterator[ScoreTable]:
             continue
         chunk.append(row)
         if len(chunk) == _CHUNK:
-            collected.add(_transposed(layout.names, chunk), len(chunk))
+            collected.add(_transposed(layout, chunk), len(chunk))
             chunk = []
     if chunk:
-        collected.add(_transposed(layout.names, chunk), len(chunk))
+        collected.add(_transposed(layout, chunk), len(chunk))
     yield from collected.tables(file)
     if last_bad and wrong and wrong[-1] == last_line and not _ends_line(file):
         wrong.pop()  # still being written
     _report(collected.left, wrong, total, f"rows have other than {width} cells")
 
 
-def _transposed(names: Sequence[str], rows: Sequence[Sequence[str]]) -> dict[str, Sequence[object]]:
-    return dict(zip(names, zip(*rows, strict=True), strict=True))
+def _transposed(layout: _Layout, rows: Sequence[Sequence[str]]) -> dict[str, Sequence[object]]:
+    columns = dict(zip(layout.names, zip(*rows, strict=True), strict=True))
+    return {n: [with_point(c) for c in cells] for n, cells in columns.items()} if layout.comma else {**columns}
 
 
 def _lines(file: File) -> Iterator[str]:

@@ -23,6 +23,12 @@ _LINE = lazily(
     r"(?:^|[\]:>\-]\s)\s*(?:[-*|]+\s*)?([A-Za-z][A-Za-z_.-]*(?: [A-Za-z_]+){0,3})\s*[:=]\s*"
     r"([-+]?(?:\d{1,3}(?:,\d{3})+|(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?))\s*$"
 )
+_BATCH = lazily(
+    r"(?P<total_train_batch_size>[Tt]otal train batch size)[^=:]*[=:]\s*(?P<a>\d[\d,]*)\s*$"
+    r"|(?P<per_device_train_batch_size>[Ii]nstantaneous batch size per device)\s*[=:]\s*(?P<b>\d[\d,]*)\s*$"
+    r"|(?P<total_batch_size>total desired batch size)\s*[=:]\s*(?P<c>\d[\d,]*)\s*$"
+)
+"""What Hugging Face's trainers, and scripts after nanoGPT's pattern, say of the batch of all devices."""
 _FLAG = lazily(r"--([A-Za-z][\w-]*)[ =]([^\s-]\S*)\s*$")
 _COMMAND = lazily(
     r"(?:^|\s)(?:\S*python[\d.]*(?:\.exe)?|torchrun|accelerate launch|deepspeed)\s(?:.*\s)?-{1,2}[A-Za-z]"
@@ -47,6 +53,13 @@ class Preamble:
             return False
         if not self.closed and "--" in line and _COMMAND.search(line):
             return self._command(line, at)
+        if not self.closed and " batch size" in line and (batch := _BATCH.search(line)):
+            told = [(key, text) for key, text in batch.groupdict().items() if text is not None]
+            self._set(told[0][0], _literal(told[1][1].replace(",", "")), at, line)
+            return True
+        if not self.closed and line.startswith("tokens per iteration will be: "):
+            self._set("tokens_per_iteration", _literal(line.rpartition(" ")[2].strip().replace(",", "")), at, line)
+            return True
         if "{" in line or "(" in line:
             return self._dump(line, at)
         if self.closed or not alone or len(line) > 200:

@@ -17,10 +17,11 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from mldiag.artifacts import Artifact
+from mldiag.artifacts import Artifact, Source
 from mldiag.errors import ReadError
 from mldiag.files import File
 from mldiag.patterns import lazily
+from mldiag.readers._tokens.descriptions import with_description
 from mldiag.readers._weights import numpy_headers as _numpy_headers
 from mldiag.readers._weights.binary import Window, window
 from mldiag.tokens import TokenFile
@@ -66,13 +67,14 @@ _OTHERS = lazily(
 
 
 class Layout(Struct, frozen=True):
-    """How ids are written; `trouble` is what the file's size contradicts."""
+    """How ids are written; `trouble` is what the file's size contradicts, `stated` the ids that a header says."""
 
     dtype: str
     count: int
     offset: int = 0
     header: str = ""
     trouble: str = ""
+    stated: int | None = None
 
 
 def read(file: File) -> Iterator[Artifact]:
@@ -85,9 +87,11 @@ def read(file: File) -> Iterator[Artifact]:
     with window(file) as whole:
         largest, seen = _looked_at(whole, layout)
     split = split_of(re.sub(r"[_-]?\d+$", "", file.name.rsplit(".", 1)[0]))
-    yield TokenFile(
-        file.at(), layout.dtype, layout.count, layout.offset, layout.header, largest, seen, split or _folder_split(file)
-    )
+    found = TokenFile(
+        file.at(), layout.dtype, layout.count, layout.offset, layout.header, largest, seen,
+        split or _folder_split(file), layout.stated, _own(file, layout), file.size,
+    )  # fmt: skip
+    yield with_description(file, found)
     if layout.trouble:
         raise ReadError(layout.trouble, partial=True)
 
@@ -106,7 +110,8 @@ def _array(file: File) -> Layout | None:
     if found is None or found.item is None:
         return None
     there = max(0, (file.size - found.start) // found.item)
-    return Layout(found.dtype, min(found.shape[0], there), found.start, "numpy", _numpy_headers.cut(file, found))
+    cut = _numpy_headers.cut(file, found)
+    return Layout(found.dtype, min(found.shape[0], there), found.start, "numpy", cut, found.shape[0])
 
 
 def _llmc(file: File) -> Layout | None:
@@ -120,7 +125,7 @@ def _llmc(file: File) -> Layout | None:
     item = _size(dtype)
     there = (file.size - LLMC_HEADER) // item
     trouble = "" if there == count else f"the header says {count:,} ids, the file has {there:,}"
-    return Layout(dtype, min(count, there), LLMC_HEADER, "llm.c", trouble)
+    return Layout(dtype, min(count, there), LLMC_HEADER, "llm.c", trouble, count)
 
 
 def _indexed(file: File) -> Layout | None:
@@ -145,7 +150,7 @@ def _indexed(file: File) -> Layout | None:
         at = whole.number(start + 4 * sequences + 8 * (sequences - 1), 8, "the place of the last sequence")
     count = at // item + last
     trouble = "" if count * item == file.size else f"{beside.name} says {count:,} ids, the file has {there:,}"
-    return Layout(dtype, min(count, there), 0, beside.name, trouble)
+    return Layout(dtype, min(count, there), 0, beside.name, trouble, count)
 
 
 def _by_sidecar(file: File) -> Layout | None:
@@ -268,6 +273,12 @@ def _looked_at(whole: Window, layout: Layout) -> tuple[int | None, int]:
             largest = max(max(numbers), -1 if largest is None else largest)
             seen += len(numbers)
     return largest, seen
+
+
+def _own(file: File, layout: Layout) -> Source | None:
+    """Where the header is that says how many ids there are, if it is another file's."""
+    beside = _beside(file, layout.header) if layout.header.endswith(".idx") else None
+    return None if beside is None else beside.at()
 
 
 def _size(dtype: str) -> int:

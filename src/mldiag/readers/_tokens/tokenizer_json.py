@@ -5,6 +5,7 @@ Source: https://github.com/huggingface/tokenizers, `tokenizers/src/tokenizer/ser
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -43,6 +44,7 @@ class _Padding(Struct):
 
 class _Document(Struct):
     model: _Model | None = None
+    normalizer: Any = None
     added_tokens: list[_Added] | None = None
     padding: _Padding | None = None
     config: Any = None
@@ -80,7 +82,26 @@ def read(file: File) -> Tokenizer:
         special.setdefault("unk", model.unk_id)
     if document.padding is not None and document.padding.pad_id is not None:
         special.setdefault("pad", document.padding.pad_id)
-    return Tokenizer(file.at(), _kind(model), len(numbers), max(numbers), dict(sorted(special.items())))
+    normalizers = tuple(_normalizers(document.normalizer))
+    return Tokenizer(file.at(), _kind(model), len(numbers), max(numbers), dict(sorted(special.items())), normalizers)
+
+
+def _normalizers(found: object) -> Iterator[str]:
+    """The names of the steps, those of a sequence one by one; what `BertNormalizer` does by its two switches."""
+    if not isinstance(found, dict):
+        return
+    name = found.get("type")
+    if name == "Sequence":
+        steps = found.get("normalizers")
+        for step in steps if isinstance(steps, list) else ():
+            yield from _normalizers(step)
+    elif name == "BertNormalizer":
+        lower = found.get("lowercase", True) is not False
+        # Without a word of its own, accents go where case goes.
+        accents = lower if found.get("strip_accents") is None else found["strip_accents"]
+        yield from (step for step, does in (("Lowercase", lower), ("StripAccents", accents)) if does)
+    elif isinstance(name, str):
+        yield name
 
 
 def _kind(model: _Model) -> str:

@@ -26,14 +26,14 @@ _BELOW = frozenset({
 def is_vocabulary(file: File) -> bool:
     """Whether the file is a vocabulary by its content; a broken one named `vocab.json` is one too."""
     try:
-        return _ids(_document(file)) is not None
+        return ids_in(_document(file)) is not None
     except ReadError:
         return file.name.lower() == "vocab.json"
 
 
 def read(file: File) -> Tokenizer:
     """What a file says of its vocabulary."""
-    ids = _ids(_document(file))
+    ids = ids_in(_document(file))
     if ids is None:
         raise ReadError("neither a map between tokens and ids nor a list of tokens")
     numbers = set(ids.values())
@@ -58,7 +58,7 @@ def _document(file: File) -> Any:
         raise ReadError(f"not valid JSON: {error}") from error
 
 
-def _ids(document: object) -> dict[str, int] | None:
+def ids_in(document: object) -> dict[str, int] | None:
     """Ids by token; of a list, the places in it."""
     if isinstance(document, list):
         tokens = all(isinstance(t, str) for t in document)
@@ -71,7 +71,7 @@ def _ids(document: object) -> dict[str, int] | None:
     if all(k.isdecimal() and len(k) < 10 and isinstance(v, str) for k, v in document.items()):
         return {v: int(k) for k, v in document.items()}
     for key, inner in document.items():
-        if key.lower() in _BELOW and isinstance(inner, dict | list) and (found := _ids(inner)) is not None:
+        if key.lower() in _BELOW and isinstance(inner, dict | list) and (found := ids_in(inner)) is not None:
             return found
     return None
 

@@ -62,6 +62,28 @@ class Window:
             reason = os_reason(error) if isinstance(error, OSError) else "a position beyond what a file can have"
             raise ReadError(f"cannot be read: {reason}") from error
 
+    def fill(self, at: int, view: memoryview, what: str) -> None:
+        """Exactly these bytes, into a buffer that is used again.
+
+        Raises:
+            ReadError: as of `read`.
+        """
+        size = view.nbytes
+        if at < 0 or at + size > self.size:
+            raise ReadError(
+                f"{what} should be bytes {at:,} to {at + size:,}, but there are only {self.size:,} (cut file)"
+            )
+        try:
+            self._stream.seek(self.base + at)
+            filled = 0
+            while filled < size:
+                more = self._stream.readinto(view[filled:])  # type: ignore[attr-defined]
+                if not more:
+                    raise ReadError(f"{what} is cut: {filled:,} of {size:,} bytes are there")
+                filled += more
+        except OSError as error:
+            raise ReadError(f"cannot be read: {os_reason(error)}") from error
+
     def number(self, at: int, size: int, what: str) -> int:
         """An unsigned little-endian number."""
         return int.from_bytes(self.read(at, size, what), "little")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 
 from mldiag.artifacts import Artifact, Scalar
 from mldiag.checkpoints import Checkpoint, Tensor
@@ -50,6 +51,7 @@ class _Walk:
         self._left = MAX_VALUES
         self.at = 0
         self.tensors: list[Tensor] = []
+        self.chunks: dict[str, list[Tensor]] = {}
         self.scalars: dict[str, Scalar] = {}
         self.troubles: list[str] = []
 
@@ -114,6 +116,7 @@ class _Walk:
         shape, chunks = shape_of(sizes[::-1]), self.tensors[tensors:]
         if shape is not None and chunks:
             self.tensors[tensors:] = [Tensor(name, shape, chunks[0].dtype)]
+            self.chunks[name] = chunks
 
     def key(self) -> str:
         kind = self.take(1)[0]
@@ -210,6 +213,15 @@ class _Walk:
             return -1
         found: int = struct.unpack(packing, self.take(struct.calcsize(packing)))[0]
         return found
+
+
+def chunks(file: File) -> dict[str, list[Tensor]]:
+    """Of arrays that were written in chunks, where these lie, by name."""
+    with window(file) as whole:
+        walk = _Walk(whole)
+        with suppress(_Bad):
+            walk.value("")
+    return walk.chunks
 
 
 def read(file: File) -> Iterator[Artifact]:

@@ -29,13 +29,19 @@ _SHARED = 2
 
 
 class Dataset(Struct, frozen=True):
-    """An array: `offset` and `size` of its bytes where they lie in one piece."""
+    """An array: `offset` and `size` of its bytes where they lie in one piece.
+
+    Attributes:
+        layout, filters: the messages that say how its values lie and what they went through (IV.A.2.i, IV.A.2.l).
+    """
 
     name: str
     shape: tuple[int, ...]
     dtype: str
     offset: int | None
     size: int | None
+    layout: bytes = b""
+    filters: bytes = b""
 
 
 class _Message(Struct, frozen=True):
@@ -49,6 +55,7 @@ class Hdf5:
 
     Attributes:
         troubles: what could not be followed.
+        file: from where addresses count; `widths`: bytes of an address and of a length.
     """
 
     def __init__(self, window: Window) -> None:
@@ -78,9 +85,11 @@ class Hdf5:
             int.from_bytes(fields[i : i + self._offsets], "little") for i in range(0, len(fields), self._offsets)
         ]
         base, end, root = numbers[0], numbers[2], numbers[5 if version < 2 else 3]
+        self.widths = self._offsets, self._lengths
         # Addresses count from the base address, which is where the superblock lies.
         self._file = whole.part(base, whole.size) if base and base < whole.size else whole
         self._base = base
+        self.file = self._file
         if end > whole.size:
             self.troubles.append(f"the file has {whole.size:,} bytes where its superblock says {end:,} (cut file)")
         return root
@@ -271,7 +280,8 @@ class Hdf5:
             if offset + size > self._file.size:
                 self.troubles.append(f"{name} reaches to byte {offset + size:,} of {self._file.size:,}")
             offset += self._file.base
-        return Dataset(name, shape, dtype, offset, size)
+        layout, filters = (by_kind[k].data if k in by_kind else b"" for k in (_LAYOUT, _FILTERS))
+        return Dataset(name, shape, dtype, offset, size, layout, filters)
 
     def _shape(self, data: bytes) -> tuple[int, ...]:
         version, rank = data[0], data[1]

@@ -6,6 +6,7 @@ Source: https://github.com/onnx/onnx, `onnx/onnx.proto`.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 from msgspec import Struct, field
 
@@ -138,6 +139,29 @@ def read(file: File) -> Iterator[Artifact]:
     if trouble or troubles:
         told = f"{len(troubles):,} of {len(weights):,} tensors are wrong: {listed(troubles)}" if troubles else ""
         raise ReadError("; ".join(filter(None, (trouble, told))), partial=True)
+
+
+def lists(window: Window) -> dict[str, tuple[int, int]]:
+    """By name, where the message of each initializer begins and ends whose numbers stand in it one by one."""
+    walk = _Walk(window)
+    found: dict[str, tuple[int, int]] = {}
+    with suppress(Malformed, ReadError):
+        for number, wire, value, size in walk.fields(0, window.size, cut=True):
+            if number != _GRAPH or wire != LEN:
+                continue
+            for inner, kind, at, length in walk.fields(value, value + size):
+                if inner == _INITIALIZER and kind == LEN and len(found) < MAX_TENSORS:
+                    weight = _weight(walk, at, at + length)
+                    if weight.filled and weight.raw is None:
+                        found.setdefault(weight.name, (at, at + length))
+    return found
+
+
+def numbers(window: Window, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
+    """The fields of one initializer that hold its numbers, as `_Walk.fields` gives them."""
+    for field_ in _Walk(window).fields(start, end):
+        if field_[0] in _LISTS:
+            yield field_
 
 
 def _weight(walk: _Walk, start: int, end: int) -> _Weight:

@@ -41,6 +41,7 @@ class Stored(Struct, frozen=True):
 
     Attributes:
         storage: elements of the storage, each of `item` bytes.
+        held: the bytes of an array of NumPy, which the pickle holds itself; `big`: their order is the other one.
     """
 
     name: str
@@ -50,6 +51,8 @@ class Stored(Struct, frozen=True):
     key: str | None = None
     start: int = 0
     storage: int = 0
+    held: bytes | bytearray | None = None
+    big: bool = False
 
 
 def tensor_of(value: object, name: str, depth: int = MAX_WRAPPED) -> Stored | None:
@@ -63,7 +66,7 @@ def tensor_of(value: object, name: str, depth: int = MAX_WRAPPED) -> Stored | No
             return _array(value, name)
         if module.endswith("numeric") and call == "_frombuffer" and len(args) > 2 and isinstance(args[1], Instance):
             shape = shape_of(args[2])
-            return None if shape is None else Stored(name, numpy_dtype(numpy_code(args[1])[0]) or "object", shape)
+            return None if shape is None else _of_numpy(name, args[1], shape, args[0], args[3:4] == ("F",))
         if not module.startswith("torch") or not args:
             return None
         if call in _UNWRAPPED or call == "Parameter":
@@ -134,8 +137,15 @@ def _array(value: Instance, name: str) -> Stored | None:
     if len(state) < 3 or not isinstance(state[2], Instance):
         return None
     shape = shape_of(state[1])
-    code, _ = numpy_code(state[2])
-    return None if shape is None else Stored(name, numpy_dtype(code) or "object", shape)
+    data = state[4] if len(state) > 4 else None
+    return None if shape is None else _of_numpy(name, state[2], shape, data, state[3:4] == (True,))
+
+
+def _of_numpy(name: str, dtype: Instance, shape: tuple[int, ...], data: object, fortran: bool) -> Stored:
+    code, order = numpy_code(dtype)
+    held = data if isinstance(data, bytes | bytearray) else None
+    strides = _c_order(shape[::-1])[::-1] if fortran and len(shape) > 1 else None
+    return Stored(name, numpy_dtype(code) or "object", shape, strides, held=held, big=order == ">")
 
 
 def numpy_dtype(code: str) -> str | None:

@@ -6,7 +6,9 @@ Source: `torch/serialization.py` of PyTorch 2.13 (`_save`, `_legacy_save`).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+
+from msgspec import Struct
 
 from mldiag.artifacts import Artifact, Role, Scalar, SettingValue
 from mldiag.checkpoints import Checkpoint, Tensor
@@ -17,7 +19,7 @@ from mldiag.readers._weights.binary import ITEM_SIZES, Window, listed, window
 from mldiag.readers._weights.pickle_contents import Contents, contents, unsafe
 from mldiag.readers._weights.pickle_opcodes import Cut, Machine, Malformed
 from mldiag.readers._weights.pickled_tensors import Stored, extent
-from mldiag.readers._weights.zip import STORED, Archive
+from mldiag.readers._weights.zip import STORED, Archive, Member
 
 PICKLE_LIMIT = 64 * 2**20
 """Bytes of a pickle; that of a model of 70 billion parameters with its optimizer has less than 1 MB."""
@@ -63,18 +65,67 @@ def read(file: File) -> tuple[Checkpoint, Contents, str]:
             raise ReadError(str(error)) from error
 
 
-def _from_zip(file: File, whole: Window) -> tuple[Checkpoint, Contents, str]:
+class Storages(Struct, frozen=True):
+    """Of a zip file what its values need: the tensors as the pickle describes them, by name, and the archive.
+
+    Attributes:
+        folder: in which everything of the archive lies.
+        big: the values are written with the high byte first.
+    """
+
+    tensors: Mapping[str, Stored]
+    archive: Archive | None = None
+    folder: str = ""
+    big: bool = False
+
+    def member(self, stored: Stored) -> Member | None:
+        """The storage of a tensor."""
+        found = self.archive.members if self.archive else {}
+        return found.get(f"{self.folder}data/{stored.key}") or found.get(f"{self.folder}constants/{stored.key}")
+
+
+def storages(file: File, whole: Window) -> Storages:
+    """What the values of a file need.
+
+    Raises:
+        ReadError: nothing can be read.
+    """
+    try:
+        if not file.head.startswith(b"PK\x03\x04"):
+            _, found, _ = _from_pickles(file, whole)
+            return Storages({s.name: s for s in found.tensors})
+        archive = Archive(whole)
+        main, folder = _main(archive)
+        found = contents(Machine(archive.read(main, PICKLE_LIMIT)).run())
+        return Storages({s.name: s for s in found.tensors}, archive, folder, _is_big(archive, folder))
+    except Malformed as error:
+        raise ReadError(str(error)) from error
+
+
+def is_big(whole: Window) -> bool:
+    """Whether the values of a zip file are written with the high byte first."""
     archive = Archive(whole)
+    return _is_big(archive, _main(archive)[1])
+
+
+def _is_big(archive: Archive, folder: str) -> bool:
+    order = archive.members.get(f"{folder}byteorder")
+    return order is not None and archive.read(order, 64).strip() == b"big"
+
+
+def _main(archive: Archive) -> tuple[Member, str]:
+    """The pickle of an archive, and the folder it lies in."""
     main = next((m for n, m in archive.members.items() if n.count("/") == 1 and n.endswith("/data.pkl")), None)
     if main is None:
         raise ReadError(f"a zip archive without the `data.pkl` of PyTorch; it has {listed(list(archive.members))}")
-    folder = main.name.removesuffix("data.pkl")
+    return main, main.name.removesuffix("data.pkl")
+
+
+def _from_zip(file: File, whole: Window) -> tuple[Checkpoint, Contents, str]:
+    archive = Archive(whole)
+    main, folder = _main(archive)
     machine = Machine(archive.read(main, PICKLE_LIMIT))
     found = contents(machine.run())
-    order = archive.members.get(f"{folder}byteorder")
-    trouble = ""
-    if order is not None and archive.read(order, 64).strip() == b"big":
-        trouble = "written on a big-endian machine: the values lie in the other byte order"
 
     known: dict[str, tuple[int | None, int]] = {}
 
@@ -89,7 +140,7 @@ def _from_zip(file: File, whole: Window) -> tuple[Checkpoint, Contents, str]:
         return known[key]
 
     tensors, troubles = _placed(found, place, whole.size)
-    return _checkpoint(file, machine, found, tensors), found, "; ".join(filter(None, (trouble, troubles)))
+    return _checkpoint(file, machine, found, tensors), found, troubles
 
 
 def _from_pickles(file: File, whole: Window) -> tuple[Checkpoint, Contents, str]:
