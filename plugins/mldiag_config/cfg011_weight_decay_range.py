@@ -118,14 +118,14 @@ def weight_decay_range(
     shrink = None
     rate = _rate(settings, curves)
     if rate is not None and kind is not _L2:
-        value, at = rate
+        value, at, what = rate
         momentum = settings.get("momentum", float) if kind is _SGD else None
         shrink = value * amount / (1 - momentum if momentum is not None and 0 < momentum < 1 else 1)
-        evidence.append(Evidence("learning rate", value, at=at))
+        evidence.append(Evidence(what, value, at=at))
         if kind is _SGD and momentum is not None:
             evidence.append(Evidence("momentum", momentum, at=settings.where("momentum")))
         evidence.append(Evidence("share of a weight taken off at each step", shrink, max_shrink))
-        told += f": with a learning rate of {value:g} it takes {_percent(shrink)} off every weight at each step"
+        told += f": with a {what} of {value:.3g} it takes {_percent(shrink)} off every weight at each step"
         if 0 < shrink < 1:
             half = math.log(2) / -math.log1p(-shrink)
             evidence.append(Evidence("half-life of a weight", half, unit="step"))
@@ -194,16 +194,19 @@ def _by_name(name: str) -> _Kind | None:
     return _SGD if plain in ("sgd", "sgdm", "momentum", "nesterov", "momentumsgd") else None
 
 
-def _rate(settings: Settings, curves: Curves | None) -> tuple[float, Source | None] | None:
+def _rate(settings: Settings, curves: Curves | None) -> tuple[float, Source | None, str] | None:
     """The mean of the logged rates, else the stated one."""
     curve = curves.get("lr") if curves is not None else None
     if curve is not None and len(curve.values):
         mean = math.fsum(curve.values) / len(curve.values)
         if math.isfinite(mean) and mean > 0:
-            return mean, curve.source
+            same = max(curve.values) == min(curve.values)
+            return mean, curve.source, "learning rate" if same else "mean logged learning rate"
     stated = settings.effective("lr")
     number = as_number(stated.value) if stated is not None else None
-    return (number, stated.source) if stated is not None and number is not None and number > 0 else None
+    if stated is None or number is None or number <= 0:
+        return None
+    return number, stated.source, "learning rate"
 
 
 def _percent(share: float) -> str:

@@ -27,6 +27,7 @@ _SPLIT_MODELS = (
     "tensor_parallel", "pipeline_parallel", "context_parallel", "model_parallel", "sequence_parallel",
     "expert_parallel", "tp_size", "pp_size", "cp_size",
 )  # fmt: skip
+_DEGREES = ("tensor", "pipeline", "context", "tp_", "pp_", "cp_")
 
 
 @rule("CFG014", severity="warning", pre=True)
@@ -35,11 +36,12 @@ def effective_batch(settings: Settings, *, min_tokens: int = 32_768) -> Iterator
 
     ## What it checks
     A stated batch of all devices (DeepSpeed's `train_batch_size`, Megatron's and torchtitan's `global_batch_size`,
-    `total_batch_size`, Hugging Face's "Total train batch size", nanoGPT's "tokens per iteration") against
-    micro-batch × accumulation × devices. With all three stated the two must be equal; with some unknown, the stated
-    batch must be a multiple of the product of the known ones, as must one of a model that is split over devices. A
-    batch from `min_tokens` on counts tokens where the sequence length is known. A plain `batch_size` may be that of a
-    device or of all; only a contradiction in both readings is reported.
+    `total_batch_size`, Hugging Face's "Total train batch size", nanoGPT's "tokens per iteration") against micro-batch
+    × accumulation × devices. With all three stated the two must be equal; with some unknown, the stated batch must be
+    a multiple of the product of the known ones. Of a model that is split over devices (tensor, pipeline and context
+    parallel) the replicas count, not the devices. A batch from `min_tokens` on counts tokens where the sequence
+    length is known. A plain `batch_size` may be that of a device or of all; only a contradiction in both readings is
+    reported.
 
     ## Why it matters
     DeepSpeed and Megatron refuse to start. Other programs train with another batch than was meant: fewer processes than
@@ -73,28 +75,34 @@ def effective_batch(settings: Settings, *, min_tokens: int = 32_768) -> Iterator
     sure = micro.key in _OF_A_DEVICE
     accumulation, devices = _given(settings, "grad_accum"), _given(settings, "devices")
     length = _given(settings, "seq_len")
-    split = any(word in name.lower() and _many(settings, name) for name in settings.by_name for word in _SPLIT_MODELS)
+    splits = [n for n in settings.by_name if any(w in n.lower() for w in _SPLIT_MODELS) and _many(settings, n)]
+    replica = _replica(settings, splits, devices)
     seen = set()
     for total in stated:
         count = _count(total)
         tokens = length is not None and (
             total.name == "tokens_per_step" or (count >= min_tokens and _count(micro) < count)
         )
-        parts = [micro, *filter(None, (accumulation, devices)), *([length] if tokens and length is not None else [])]
+        lengths = [length] if tokens and length is not None else []
+        parts = [micro, *filter(None, (accumulation, devices if replica == 1 else None)), *lengths]
         if count in seen or total in parts or (total.name == "tokens_per_step" and not tokens):
             continue
         seen.add(count)
         if not sure:
             # The product without the devices, which plain `batch_size` may already hold, and without the accumulation,
             # which nanoGPT counts over all devices.
-            parts = [micro, *([length] if tokens and length is not None else [])]
-        product = 1
+            parts = [micro, *lengths]
+        replicas = _count(devices) // replica if sure and devices is not None and replica > 1 else 1
+        product = replicas
         for part in parts:
             product *= _count(part)
-        whole = sure and accumulation is not None and devices is not None and not split
+        whole = sure and accumulation is not None and devices is not None and not splits
         if count == product if whole else count % product == 0:
             continue
-        terms = " × ".join(f"{_count(p):,} ({_NAMES[p.name]})" for p in parts)
+        written = [f"{_count(p):,} ({_NAMES[p.name]})" for p in parts]
+        if replicas > 1:
+            written.insert(1, f"{replicas:,} (replicas of {replica:,} devices each)")
+        terms = " × ".join(written)
         unit = "tokens" if tokens else "sequences" if length is not None else "examples"
         over = count % product
         problem = f"is {product:,}" if whole else f"is {product:,}, of which it is no multiple: {over:,} are left over"
@@ -104,6 +112,7 @@ def effective_batch(settings: Settings, *, min_tokens: int = 32_768) -> Iterator
             evidence=(
                 Evidence("stated batch", count, product if whole else None, total.source, unit),
                 *(Evidence(_NAMES[p.name], _count(p), at=p.source) for p in parts),
+                *(_of_replicas(devices, replica, replicas) if devices is not None and replicas > 1 else ()),
                 Evidence("product", product, unit=unit),
                 *(() if whole else (Evidence("left over", over, 0, unit=unit),)),
             ),
@@ -141,6 +150,25 @@ def _given(settings: Settings, name: str) -> SettingValue | None:
     """A count that was given for this run, not the default of a program that may compute it."""
     value = settings.effective(name)
     return value if value is not None and as_count(value.value) is not None and value.role is not Role.DEFAULT else None
+
+
+def _replica(settings: Settings, splits: list[str], devices: SettingValue | None) -> int:
+    """Devices that hold one copy of the model; 0 where a split has no size, or not one that the devices allow."""
+    replica = 1
+    for name in splits:
+        degree = as_count(settings.get(name))
+        if degree is None or not any(word in name.lower() for word in _DEGREES):
+            return 0
+        replica *= degree
+    return replica if devices is None or _count(devices) % replica == 0 else 0
+
+
+def _of_replicas(devices: SettingValue, replica: int, replicas: int) -> tuple[Evidence, ...]:
+    return (
+        Evidence("devices", _count(devices), at=devices.source),
+        Evidence("devices of a replica", replica),
+        Evidence("replicas", replicas),
+    )
 
 
 def _many(settings: Settings, name: str) -> bool:

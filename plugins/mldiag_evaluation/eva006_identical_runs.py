@@ -89,6 +89,8 @@ def identical_runs(
     ## Source
     The founding recommender experiments: four configurations at nDCG@10 0.0440 to 0.0462, published 0.130 to 0.169.
     """
+    if len(group) < 2:
+        raise NotApplicable("several runs are compared, and one was checked")
     if not group.common:
         raise NotApplicable("no loss or score is common to two runs")
     yield from _unchanged(group, least_values, max_chance)
@@ -346,7 +348,8 @@ def _held_back(group: Group, most_worse: float, band: float, least_runs: int) ->
 
 def _nearest(member: Member, name: str) -> Reference | None:
     """The reference of a metric that is easiest to reach."""
-    own = [r for r in member.references if r.metric == name and r.value > 0]
+    highest = member.results[name].highest
+    own = [r.beside(highest) for r in member.references if r.metric == name and r.value > 0]
     return (max if is_lower_better(name) else min)(own, key=lambda r: r.value) if own else None
 
 

@@ -30,8 +30,9 @@ def insignificant_difference(group: Group, *, sigmas: float = 2.0, most_runs: in
     A feature that "gains" 0.002 where two seeds lie 0.005 apart is paid for by every later run and may do nothing.
     ## Inputs
     At least two runs and a baseline: the run of `--against`, or the only one whose name says `baseline`, `control` or
-    `vanilla`, or is `base` (`resnet_base` is a size). The score with a reference, else the first score of validation or test data, else the
-    validation loss; its best value in each run. The number of examples from settings such as `eval_examples`.
+    `vanilla`, or is `base` (`resnet_base` is a size). The score with a reference, else the first score of validation or
+    test data, else the validation loss; its best value in each run. The number of examples from settings such as
+    `eval_examples`.
     ## Options
     `sigmas` (default 2): standard errors of a difference that a gain has to exceed, two-sided 95 %; with few seeds
     Student's quantile takes its place. `most_runs` (default 20): runs beyond which an audit is a sweep, where small
@@ -45,7 +46,9 @@ def insignificant_difference(group: Group, *, sigmas: float = 2.0, most_runs: in
     equal to it for accuracies. Dodge et al. 2019, Show Your Work; Bouthillier et al. 2021.
     """
     base = group.against or _baseline(group.members)
-    others = [m for m in group.members if m is not base]
+    others = [
+        m for m in group.members if m is not base and (base is None or m.root != base.root or m.name != base.name)
+    ]
     if base is None or not others:
         raise NotApplicable("no run is the baseline: none was named with --against, and no single name says baseline")
     if len(others) > most_runs:

@@ -17,7 +17,8 @@ def below_reference(references: ReferenceValues, curves: Curves, *, most_worse: 
     ## Why it matters
     A reproduction that stays at a third of the published score has a fault, not bad luck; tuning around it hides it.
     ## Inputs
-    References: `[[tool.mldiag.reference]]` of the configuration (`metric`, `value`, `by`, `runs`), settings such as
+    References: `[[tool.mldiag.reference]]` of the configuration (`metric`, `value`, `by`, `runs`; a score in percent
+    is one for fractions as well), settings such as
     `published_ndcg@10` or `baseline_accuracy`, and the run named with `--against`. The series, by canonical name; a
     lower value is better for losses, errors and perplexities, a higher one for all else.
     ## Options
@@ -38,6 +39,7 @@ def below_reference(references: ReferenceValues, curves: Curves, *, most_worse: 
         if curve is None or reference.value <= 0:
             continue
         judged += 1
+        reference = reference.beside(max(curve.values))
         lower = is_lower_better(curve.name)
         best = min(curve.values) if lower else max(curve.values)
         index = list(curve.values).index(best)

@@ -13,6 +13,7 @@ from mldiag.api import (
     Finding,
     Moment,
     NotApplicable,
+    Severity,
     is_lower_better,
     rule,
     stats,
@@ -26,11 +27,14 @@ def unmet_expectation(expectations: Expectations, curves: Curves, *, tail: int =
     ## What it checks
     Every `[[tool.mldiag.expect]]` of the configuration (in `mldiag.toml`: `[[expect]]`) that holds for the run: the
     last, best or first value of a series against `below` and `above`; and the distance between validation and train
-    level at the end against `gap = {below = ...}`.
+    level at the end against `gap = {below = ...}`. A target of a series that the run does not have is told as
+    information beside others that could be held.
     ## Why it matters
     A number that the team agreed on is the one limit that needs no calibration; a gate in CI holds the run to it.
     ## Inputs
-    The expectations, and the series they name, by canonical or raw name (`val/loss`, `eval_loss`); `best` is the
+    The expectations, and the series they name, by canonical or raw name (`val/loss`, `eval_loss`); a name without a
+    split is of the training series if there is one, else of the validation or test series. A limit of a score in
+    percent holds for fractions, and the other way round. `best` is the
     lowest value of losses, errors and perplexities, the highest of all else. Of several launches the last counts.
     ## Options
     `tail` (default 1, values): how many last values the last level is the median of; more are steadier where the
@@ -43,26 +47,28 @@ def unmet_expectation(expectations: Expectations, curves: Curves, *, tail: int =
     The project's own configuration.
     """
     judged = 0
-    missing = []
+    missing: list[Expectation] = []
     for wanted in expectations:
         curve = curves.get(wanted.metric)
         if curve is None:
-            missing.append(wanted.metric)
+            missing.append(wanted)
             continue
         judged += 1
         if wanted.gap_below is not None:
             yield from _gap(wanted, curve, curves, tail)
+        stated, wanted = wanted, wanted.beside(max(curve.values))
         if wanted.below is None and wanted.above is None:
             continue
         index, value = _value(wanted, curve, tail)
-        for limit, missed, side in (
-            (wanted.below, wanted.below is not None and not value < wanted.below, "below"),
-            (wanted.above, wanted.above is not None and not value > wanted.above, "above"),
+        for limit, said, missed, side in (
+            (wanted.below, stated.below, wanted.below is not None and not value < wanted.below, "below"),
+            (wanted.above, stated.above, wanted.above is not None and not value > wanted.above, "above"),
         ):
             if missed:
+                as_stated = "" if limit == said else f" (stated as {said:.4g})"
                 yield Finding(
                     f"the {wanted.at} {wanted.metric} was {value:.4g} at {curve.place(index)}; "
-                    f"expected {side} {limit:.4g}",
+                    f"expected {side} {limit:.4g}{as_stated}",
                     at=curve.at(index),
                     evidence=(
                         Evidence(f"{wanted.at} {wanted.metric}", value, limit, curve.at(index)),
@@ -70,7 +76,18 @@ def unmet_expectation(expectations: Expectations, curves: Curves, *, tail: int =
                     ),
                 )
     if not judged:
-        raise NotApplicable(f"no series {' or '.join(dict.fromkeys(missing))}, of which something is expected")
+        raise NotApplicable(
+            f"no series {' or '.join(dict.fromkeys(w.metric for w in missing))}, of which something is expected"
+        )
+    # What could not be held to its target must not pass for clean beside others.
+    for wanted in missing:
+        yield Finding(
+            f"something is expected of {wanted.metric}, and the run has no such series",
+            at=wanted.source,
+            severity=Severity.INFO,
+            evidence=(Evidence("expected of", wanted.source.key or wanted.metric, at=wanted.source),),
+            advice="correct the name, or say with `runs` which runs the target holds for",
+        )
 
 
 def _value(wanted: Expectation, curve: Curve, tail: int) -> tuple[int, float]:

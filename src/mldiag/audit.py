@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from mldiag.report import Report, RunReport
 from mldiag.rules import Rule
 from mldiag.run import Run
 from mldiag.settings import Config
-from mldiag.vocabulary import series_name
+from mldiag.vocabulary import series_name, split_of
 
 _BROUGHT_ALONG = (".py", ".yaml", ".yml", ".json", ".toml")
 
@@ -98,7 +98,7 @@ def audit(request: Request, plugins: Plugins) -> Report:
             members.append(member_of(run))
         options = config.options_by_name(rules, run.path, run.root)
         reports.append(apply_rules(run, chosen, options, loaded=rules))
-    if len(members) > 1 or (members and baselines.found):
+    if len(members) > 1 or (members and baselines.found and not baselines.is_one(members[0])):
         reports = _compared(members, rules, configs, baselines, reports)
     return Report(tuple(reports), tuple(problems), time.perf_counter() - started, __version__, tuple(rules))
 
@@ -133,9 +133,19 @@ def _expect(run: Run, config: Config) -> None:
     """Gives a run the figures of the configuration that its results are held against."""
     figures = config.figures_of(run.path, run.root)
     if figures:
-        named = [replace(f, metric=series_name(f.metric)) for f in figures]
+        known = {series.name for series in run.metrics}
+        named = [replace(f, metric=_series_of(f.metric, known)) for f in figures]
         of = {kind: tuple(f for f in named if isinstance(f, kind)) for kind in (Expectation, Reference)}
         run.artifacts = {**run.artifacts, **{kind: found for kind, found in of.items() if found}}
+
+
+def _series_of(stated: str, known: Container[str]) -> str:
+    """The series that a figure is about: `accuracy` is that of validation where training logs none."""
+    name = series_name(stated)
+    split, _, quantity = name.partition("/")
+    if name in known or split != "train" or split_of(stated.partition("/")[0].partition("_")[0]) == "train":
+        return name
+    return next((other for s in ("val", "test") if (other := f"{s}/{quantity}") in known), name)
 
 
 class _Baselines:
@@ -159,6 +169,10 @@ class _Baselines:
     @property
     def found(self) -> bool:
         return any(member is not None for member in self._known.values())
+
+    def is_one(self, member: Member) -> bool:
+        """Whether a run is itself what others are held against."""
+        return any(m is not None and m.root == member.root for m in self._known.values())
 
     def give(self, run: Run, config: Config) -> None:
         """Makes it an artifact of a run; it is not held against itself."""

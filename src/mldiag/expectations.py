@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from mldiag.artifacts import Collection, Source
 from mldiag.errors import SettingsError, nearest
@@ -44,6 +46,14 @@ class Expectation(Struct, frozen=True):
     above: float | None = None
     gap_below: float | None = None
 
+    def beside(self, highest: float) -> Expectation:
+        """With limits as a series counts whose highest value this is: 93 beside 0.95 is percent."""
+        return replace(
+            self,
+            below=_beside(self.below, self.metric, highest),
+            above=_beside(self.above, self.metric, highest),
+        )
+
 
 class Expectations(Collection, frozen=True):
     """The acceptance targets that hold for a run."""
@@ -68,6 +78,14 @@ class Reference(Struct, frozen=True):
     source: Source
     by: str = ""
 
+    def beside(self, highest: float) -> Reference:
+        """With its value as a series counts whose highest value this is: 93 beside 0.95 is percent."""
+        value = _beside(self.value, self.metric, highest)
+        if value is None or value == self.value:
+            return self
+        stated = f"stated as {self.value:.4g}"
+        return replace(self, value=value, by=f"{self.by}, {stated}" if self.by else stated)
+
 
 class References(Collection, frozen=True):
     """The figures that a run's results may be held against."""
@@ -83,6 +101,17 @@ class Stated(Struct, frozen=True):
 
     figure: Expectation | Reference
     runs: tuple[str, ...] = ()
+
+
+def _beside(figure: float | None, metric: str, highest: float) -> float | None:
+    """A figure of a score that 1 or 100 % is the best of, in the unit of a series of it."""
+    from mldiag.quantities import is_capped
+
+    if figure is None or not is_capped(metric):
+        return figure
+    if 1.5 < figure <= 100 and highest <= 1:
+        return figure / 100
+    return figure * 100 if 0 < figure <= 1 and 1.5 < highest <= 100 else figure
 
 
 def stated(path: Path, table: Mapping[str, Any], text: str) -> Iterator[Stated]:
@@ -132,6 +161,8 @@ def _expectation(path: Path, metric: str, entry: Mapping[str, Any], source: Sour
     gap_below = _number(path, metric, gap, "below")
     if below is None and above is None and gap_below is None:
         raise SettingsError(f"{path}: nothing is expected of {metric}; expected below, above or gap")
+    if below is not None and above is not None and below <= above:
+        raise SettingsError(f"{path}: {metric} cannot be below {below:g} and above {above:g}")
     return Expectation(metric, source, Moment(at), below, above, gap_below)
 
 
@@ -148,6 +179,6 @@ def _number(path: Path, metric: str, entry: Mapping[str, Any], key: str) -> floa
     value = entry.get(key)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise SettingsError(f"{path}: {key} of {metric} is {value!r}; expected a number")
     return float(value)

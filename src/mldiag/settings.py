@@ -220,7 +220,7 @@ def _override(path: Path, table: Any) -> Override:
     for key in table:
         if key not in _OVERRIDE:
             raise SettingsError(f"{path}: unknown key {key!r} in [[overrides]]{_nearest(key, _OVERRIDE)}")
-    runs = _words(path, table, "runs")
+    runs = (table["runs"],) if isinstance(table.get("runs"), str) else _words(path, table, "runs")
     if not runs:
         raise SettingsError(f'{path}: an entry of [[overrides]] names no runs; expected globs, runs = ["rl/*"]')
     return Override(runs, _words(path, table, "ignore"), _tables(path, table.get("rules", {}), "overrides.rules"))

@@ -233,7 +233,12 @@ BARE: Mapping[str, tuple[str, ...]] = {
         "tok_per_s", "tokens_per_sec", "tokens_per_second", "tok_s", "tps", "tokens_por_segundo", "wps", "tokens_s",
         "tok_sec", "tokens_sec", "throughput_tokens_per_sec", "toks_per_sec", "tok_per_sec", "token_s",
     ),
-    "tokens": ("tokens_seen", "num_input_tokens_seen", "total_tokens", "consumed_tokens"),
+    "tokens": (
+        "tokens_seen", "num_input_tokens_seen", "total_tokens", "consumed_tokens", "tokens_total", "tokens_so_far",
+        "tokens_processed", "processed_tokens", "cumulative_tokens", "tokens_in_total", "n_tokens_seen",
+        "tokens_no_total", "total_de_tokens", "tokens_totais", "tokens_vistos", "tokens_processados",
+        "tokens_en_total", "tokens_totales", "tokens_procesados", "tokens_insgesamt", "tokens_au_total",
+    ),
 }  # fmt: skip
 """Quantities of the run itself, which have no split."""
 

@@ -33,7 +33,10 @@ def reference_values(
     """
     found = list(stated_references(references or (), settings or ()))
     for run in against or ():
+        held_out = any(not name.startswith("train/") for name in run.results)
         for result in run.results.values():
+            if held_out and result.name.startswith("train/"):
+                continue  # how well training data is fitted is no aim of its own
             best = result.lowest if is_lower_better(result.name) else result.highest
             found.append(Reference(result.name, best, result.source, f"run {run.name}"))
     if not found:

@@ -33,7 +33,8 @@ _SCORE = frozenset({"score", "scores", "prob", "probs", "proba", "probas", "prob
 _SCORE_TOO = frozenset({
     "y", "p", "pos", "positive", "1", "pred", "preds", "predicted", "prediction", "predictions", "anomaly", "anomalous",
     "abnormal", "outlier", "fraud", "risk", "attack", "raw", "test", "val", "valid", "validation", "eval", "hat",
-    "output", "final", "calibrated", "cal", "isotonic", "platt", "ensemble", "blend", "tta", "mean", "avg", "class", "model", "sigmoid", "oof", "decision", "detection",
+    "output", "final", "mean", "avg", "class", "model", "sigmoid", "oof", "decision", "detection",
+    "calibrated", "cal", "isotonic", "platt", "ensemble", "blend", "tta",
 })  # fmt: skip
 _LOSS = frozenset(
     {

@@ -95,9 +95,7 @@ class TensorStatistics(Struct, frozen=True, dict=True):
         if read > self.limit:
             raise ReadError(f"more than the {self.limit / 2**30:,.0f} GiB of values that are read of one run")
         self.__dict__["_bytes"] = read
-        return summary(
-            values.blocks(tensor, step_for(tensor.dtype, tensor.shape)), tensor.dtype.lstrip(">"), tensor.shape
-        )
+        return summary(values.blocks(tensor, step_for(tensor.dtype, tensor.shape)), tensor.dtype, tensor.shape)
 
 
 @fact

@@ -83,7 +83,8 @@ def _run(page: Page, run: RunReport, style: Style, names: Mapping[str, str], *, 
 
 def _title(run: RunReport) -> str:
     if run.members:
-        return f"{run.path}: {len(run.members):,} runs compared"
+        several = len(run.members) > 1
+        return f"{run.path}: {len(run.members):,} runs compared" if several else f"{run.path}: held against another run"
     return run.path if run.path.rstrip("/").endswith(run.name) else f"{run.name} ({run.path})"
 
 

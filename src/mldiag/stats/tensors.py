@@ -73,17 +73,20 @@ def summary(blocks: Iterable[NDArray[Any]], dtype: str, shape: tuple[int, ...]) 
     """One pass over the values in C order; blocks may have any length, and are written over.
 
     Args:
-        dtype: as stored (`bfloat16`); blocks hold the bits of types that numpy does not have.
+        dtype: as stored (`bfloat16`, `>f4`); blocks hold the bits of types that numpy does not have.
     """
     import numpy as np
 
+    if dtype.startswith(">"):
+        dtype = np.dtype(dtype).name
     sums, rows = Sums(), _Rows(dtype, shape)
     measure = _measure_for(dtype)
     with np.errstate(all="ignore"):
         for block in blocks:
             if len(block):
-                rows.feed(block)
-                measure(sums, block)
+                cells = block.view(np.uint16) if dtype in _PATTERNS else block
+                rows.feed(cells)
+                measure(sums, cells)
     return sums.summary(rows)
 
 

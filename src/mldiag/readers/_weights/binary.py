@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from mldiag.errors import ReadError, os_reason
 from mldiag.files import File
@@ -15,6 +15,12 @@ HEADER_LIMIT = 100_000_000
 
 MAX_RANK = 64
 """Dimensions of a tensor; NumPy 2 stops at 64, every other format at fewer."""
+
+MAX_TENSORS = 200_000
+"""Tensors of a file; the largest models, with experts and the state of an optimizer, have some ten thousand."""
+
+MAX_JSON = 4_000_000
+"""Brackets, commas and colons of a JSON document in a header: a tensor has about 13, and each costs 70 bytes at most."""
 
 ITEM_SIZES = {
     "bool": 1, "int8": 1, "uint8": 1, "int16": 2, "uint16": 2, "int32": 4, "uint32": 4, "int64": 8, "uint64": 8,
@@ -103,12 +109,36 @@ def window(file: File) -> Iterator[Window]:
 
 
 def shape_of(numbers: object) -> tuple[int, ...] | None:
-    """A shape: whole numbers that are not negative, of which there are not too many; None for anything else."""
+    """A shape: whole numbers that are not negative, of which there are not too many; None for anything else.
+
+    The elements must be countable in 63 bits even where one dimension is 0: no library makes others.
+    """
     if not isinstance(numbers, list | tuple) or len(numbers) > MAX_RANK:
         return None
-    if not all(type(n) is int and 0 <= n < 2**63 for n in numbers):
-        return None
+    count = 1
+    for number in numbers:
+        if type(number) is not int or not 0 <= number < 2**63:
+            return None
+        count *= number or 1
+        if count >= 2**63:
+            return None
     return tuple(numbers)
+
+
+def decoded(data: bytes, what: str, most: int = MAX_JSON) -> Any:
+    """A JSON document from a header. Each bracket of two characters would cost 64 bytes, so they are counted first.
+
+    Raises:
+        ReadError: no JSON, or too much of it.
+    """
+    if sum(data.count(c) for c in (b"[", b"{", b",", b":")) > most:
+        raise ReadError(f"{what} has more than the {most:,} values and separators that are read")
+    import msgspec
+
+    try:
+        return msgspec.json.decode(data)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        raise ReadError(f"{what} is not valid JSON: {error}") from error
 
 
 def bytes_of(shape: tuple[int, ...], dtype: str) -> int | None:

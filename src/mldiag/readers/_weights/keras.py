@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -13,14 +13,18 @@ from mldiag.checkpoints import Checkpoint, Tensor
 from mldiag.errors import ReadError
 from mldiag.files import File
 from mldiag.readers._configs.settings import flattened
-from mldiag.readers._weights.binary import listed, window
+from mldiag.readers._weights.binary import decoded, listed, window
 from mldiag.readers._weights.hdf5 import Hdf5
 from mldiag.readers._weights.zip import STORED, Archive
 
-WEIGHTS_LIMIT = 512 * 2**20
-"""Bytes of weights that are unpacked where the archive compresses them; Keras itself does not."""
 JSON_LIMIT = 64 * 2**20
+MAX_VALUES = 200_000
+"""Values and separators of what is decoded of a configuration; an optimizer has some dozen."""
 MAX_TEXT = 1_000
+
+
+class _Config(msgspec.Struct):
+    compile_config: msgspec.Raw = msgspec.Raw(b"null")
 
 
 def read(file: File) -> Iterator[Artifact]:
@@ -28,15 +32,14 @@ def read(file: File) -> Iterator[Artifact]:
     with window(file) as whole:
         if file.head.startswith(b"PK\x03\x04"):
             archive = Archive(whole)
-            documents = {n: _json(archive, n) for n in ("metadata.json", "config.json")}
             member = archive.members.get("model.weights.h5")
             if member is None:
                 raise ReadError(f"an archive without `model.weights.h5`; it has {listed(list(archive.members))}")
             if member.method != STORED:
                 raise ReadError(f"{member.name} is compressed, which Keras does not do: it is not read")
             tree = Hdf5(archive.part(member))
-            kind, notes = "keras", _short(documents["metadata.json"])
-            compiled: Any = documents["config.json"].get("compile_config")
+            kind, notes = "keras", _short(_decoded(_document(archive, "metadata.json")))
+            compiled = _compiled(_document(archive, "config.json"))
         else:
             tree = Hdf5(whole)
             kind = "hdf5"
@@ -51,23 +54,31 @@ def read(file: File) -> Iterator[Artifact]:
         raise ReadError(listed(tree.troubles), partial=True)
 
 
-def _json(archive: Archive, name: str) -> Mapping[str, Any]:
+def _document(archive: Archive, name: str) -> bytes:
     member = archive.members.get(name)
-    if member is None:
-        return {}
-    found = _decoded(archive.read(member, JSON_LIMIT))
-    return found if isinstance(found, dict) else {}
+    return b"" if member is None else archive.read(member, JSON_LIMIT)
 
 
-def _decoded(text: object) -> Any:
+def _compiled(config: bytes) -> Any:
+    """How the model was compiled; its layers, which may be as many as the file is large, are passed over."""
     try:
-        return msgspec.json.decode(text) if isinstance(text, str | bytes) else None
+        return _decoded(bytes(msgspec.json.decode(config, type=_Config).compile_config))
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return None
 
 
-def _short(document: Mapping[str, Any]) -> dict[str, Scalar | tuple[Scalar, ...]]:
-    return {k: v for k, v in document.items() if isinstance(v, bool | int | float | str) and len(str(v)) <= MAX_TEXT}
+def _decoded(text: object) -> Any:
+    if not isinstance(text, str | bytes):
+        return None
+    try:
+        return decoded(text.encode("utf-8", "replace") if isinstance(text, str) else text, "the configuration", MAX_VALUES)
+    except ReadError:
+        return None
+
+
+def _short(document: Any) -> dict[str, Scalar | tuple[Scalar, ...]]:
+    found = document.items() if isinstance(document, dict) else ()
+    return {k: v for k, v in found if isinstance(v, bool | int | float | str) and len(str(v)) <= MAX_TEXT}
 
 
 def _settings(file: File, compiled: Any) -> Iterator[SettingValue]:

@@ -9,6 +9,7 @@ from typing import Any
 from msgspec import Struct, field
 
 from mldiag.artifacts import Scalar
+from mldiag.readers._weights.binary import MAX_TENSORS
 from mldiag.readers._weights.pickle_opcodes import PLAIN, Global, Instance, Malformed, Pairs
 from mldiag.readers._weights.pickled_tensors import Stored, dtype_named, is_torch_part, numpy_code, tensor_of
 from mldiag.secrets import is_secret
@@ -20,6 +21,7 @@ MAX_SCALARS = 2_000
 MAX_TEXT = 1_000
 """Longer texts beside the tensors are data or whole files, not settings."""
 MAX_LIST = 64
+_NAME = 50  # characters of a name that are free
 TABLE_SIZE = 40
 """A mapping of more scalars than this, all of one type, is a table (token → id), not settings."""
 
@@ -70,18 +72,22 @@ def contents(root: object) -> Contents:
     nodes, left = [_Node(root, "", "", False, 0)], MAX_VALUES
     while nodes:
         node = nodes.pop()
-        left -= 1 + len(node.name) // 100
+        left -= 1
         tensor = tensor_of(node.value, node.name)
         if tensor:
             found.tensors.append(tensor)
+            left -= 2 * len(tensor.shape) + len(tensor.name) // _NAME
+            if left < 0 or len(found.tensors) > MAX_TENSORS:
+                raise Malformed(f"the pickle holds more than the {MAX_TENSORS:,} tensors that are looked at")
             continue
         known, scalar = _scalar(node.value)
         if known:
             if node.key and len(found.scalars) < MAX_SCALARS and not _left_out(node.key, scalar):
                 found.scalars[node.key] = scalar
         elif node.depth < MAX_DEPTH:
-            # What it costs to look at a container counts each time that another holds it; so do long names.
-            left -= _size(node.value)
+            # What it costs to look at a container counts each time that another holds it; so does a long name, which
+            # all that it holds get a copy of.
+            left -= _size(node.value) * (1 + len(node.name) // _NAME)
             if left < 0:
                 raise Malformed(f"the pickle holds more than the {MAX_VALUES:,} values that are looked at")
             nodes += reversed(list(_children(node)))
@@ -149,7 +155,7 @@ def _entries(node: _Node, mapping: Pairs) -> Iterator[_Node]:
     )
     for key, value in pairs:
         # Python refuses to write out a number of thousands of digits.
-        if isinstance(key, str | float) or (isinstance(key, int) and abs(key) < 2**64):
+        if isinstance(key, str | float) or (isinstance(key, int) and -(2**64) < key < 2**64):
             yield _below(node, str(key)[:MAX_TEXT], value, None if table else node.key)
 
 
@@ -180,7 +186,7 @@ def _single(value: object) -> tuple[bool, Scalar]:
     if value is None or isinstance(value, bool | float):
         return True, value
     if isinstance(value, int):
-        return abs(value) < 2**64, value
+        return -(2**64) < value < 2**64, value
     if isinstance(value, str):
         return len(value) <= MAX_TEXT, value
     if isinstance(value, Global):

@@ -20,6 +20,7 @@ MAX_OPCODES = 4_000_000
 MAX_COPIED = 64 * 2**20
 _ROW = 64  # bytes of a row that is copied
 _MAX_MEMO = 2**31
+_MAX_NAME = 1_000
 _SEQUENCES = frozenset({"builtins.set", "builtins.frozenset", "__builtin__.set", "__builtin__.frozenset",
                         "builtins.list", "__builtin__.list", "collections.deque"})  # fmt: skip
 _MAPPINGS = frozenset({"collections.OrderedDict", "collections.defaultdict", "collections.Counter", "builtins.dict",
@@ -104,7 +105,7 @@ class Machine:
         self.at = at
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
-        self.globals: dict[str, None] = {}
+        self.globals: dict[str, Global] = {}
         self._copied = 0
 
     def run(self, limit: int = MAX_OPCODES) -> Any:
@@ -127,11 +128,11 @@ class Machine:
                 raise Cut("the pickle is cut") from error
             raise Malformed("the pickle takes more from its stack than is there") from error
         except KeyError as error:
-            raise Malformed(f"the pickle has an opcode or a reference that does not exist: {error}") from error
+            raise Malformed(f"the pickle has an opcode or a reference that does not exist: {_told(error)}") from error
         except (TypeError, AttributeError, struct.error, OverflowError, UnicodeError) as error:
-            raise Malformed(f"the pickle is damaged: {error}") from error
+            raise Malformed(f"the pickle is damaged: {_told(error)}") from error
         except ValueError as error:
-            raise error if isinstance(error, Malformed) else Malformed(f"the pickle is damaged: {error}") from error
+            raise error if isinstance(error, Malformed) else Malformed(f"the pickle is damaged: {_told(error)}") from error
         raise Malformed(f"the pickle has more than the {limit:,} opcodes that are read")
 
     def take(self, size: int) -> bytes:
@@ -174,9 +175,16 @@ class Machine:
             raise Malformed("the pickle has a reference that is out of range")
         self.memo[index] = self.stack[-1]
 
-    def imported(self, name: str) -> Global:
-        self.globals[name] = None
-        return Global(name)
+    def imported(self, module: str, name: str = "") -> Global:
+        # Two texts of the memo can be put together over and over: what is new is counted, what is not is shared.
+        if len(module) + len(name) > _MAX_NAME:
+            raise Malformed(f"the pickle imports by a name of {len(module) + len(name):,} characters")
+        whole = f"{module}.{name}" if name else module
+        found = self.globals.get(whole)
+        if found is None:
+            self.copy(_ROW + 4 * len(whole))
+            found = self.globals[whole] = Global(whole)
+        return found
 
     def called(self, call: object, args: object) -> object:
         """What a call gives: the plain containers as such, everything else as a note of the call."""
@@ -222,19 +230,22 @@ class Machine:
         target = self.stack[-1]
         if isinstance(target, Instance):
             target.state = state
+        elif isinstance(target, Global):
+            # What was imported would be changed for the whole process; no honest file does that.
+            self.imported(target.name, "__setstate__")
         # Attributes of a plain mapping (a state dict's `_metadata`) are no part of its content.
 
 
 def _global(m: Machine) -> None:
     module = m.text()
-    m.stack.append(m.imported(f"{module}.{m.text()}"))
+    m.stack.append(m.imported(module, m.text()))
 
 
 def _stack_global(m: Machine) -> None:
     name, module = m.stack.pop(), m.stack.pop()
     if not isinstance(name, str) or not isinstance(module, str):
         raise Malformed("the pickle names something to import by what is no text")
-    m.stack.append(m.imported(f"{module}.{name}"))
+    m.stack.append(m.imported(module, name))
 
 
 def _reduce(m: Machine) -> None:
@@ -249,7 +260,7 @@ def _new_extended(m: Machine) -> None:
 
 def _inst(m: Machine) -> None:
     module = m.text()
-    call = m.imported(f"{module}.{m.text()}")
+    call = m.imported(module, m.text())
     m.stack.append(m.called(call, tuple(m.to_mark())))
 
 
@@ -325,6 +336,11 @@ def _decoded(data: bytes) -> str:
 def _latin(data: bytes) -> str:
     """Text of Python 2, where text and bytes are one."""
     return data.decode("latin-1")
+
+
+def _told(error: Exception) -> str:
+    """What Python says of a value, which repeats it whole, however long it is."""
+    return str(error)[:100]
 
 
 def _nothing(m: Machine) -> None:

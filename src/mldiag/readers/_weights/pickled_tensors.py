@@ -75,7 +75,7 @@ def tensor_of(value: object, name: str, depth: int = MAX_WRAPPED) -> Stored | No
             inner = args[2] if len(args) > 2 else args[1] if len(args) > 1 else ()
             value = Instance(args[0], inner)
         elif call == "_rebuild_sparse_tensor" and len(args) > 1 and isinstance(args[1], tuple):
-            return _sparse(args[1], name, depth - 1)
+            return _sparse(args[1], name) if depth == MAX_WRAPPED else None
         elif call.startswith("_rebuild_meta_tensor") and len(args) > 1:
             dtype, shape = _dtype(args[0]), shape_of(_unsized(args[1]))
             return None if dtype is None or shape is None else Stored(name, dtype, shape)
@@ -101,33 +101,38 @@ def _dense(args: tuple[Any, ...], name: str) -> Stored | None:
         return None
     reference = args[0].id
     shape, strides = shape_of(_unsized(args[2])), shape_of(_unsized(args[3]))
-    if shape is None or strides is None or len(shape) != len(strides) or type(args[1]) is not int or args[1] < 0:
+    if shape is None or strides is None or len(shape) != len(strides) or not _is_count(args[1]):
         return None
     if not isinstance(reference, tuple) or len(reference) < 5 or reference[0] != "storage":
         return None
     key = reference[2]
-    if not isinstance(key, str) and not (isinstance(key, int) and abs(key) < 2**64):
+    if not isinstance(key, str) and not (isinstance(key, int) and -(2**64) < key < 2**64):
         return None
     dtype = _dtype(reference[1])
     count = reference[4]
     explicit = next((d for d in map(_dtype, args[6:10]) if d), None)
     if explicit and explicit != dtype:  # an untyped storage counts bytes, and the call says the type
         dtype = explicit
-        count = count // ITEM_SIZES.get(explicit, 1) if type(count) is int else 0
-    if dtype is None or type(count) is not int:
+        count = count // ITEM_SIZES.get(explicit, 1) if _is_count(count) else 0
+    if dtype is None or not _is_count(count):
         return None
     start = args[1]
     if len(reference) > 5 and isinstance(reference[5], tuple) and len(reference[5]) == 3:
         view = reference[5][1]  # torch < 1.0: a view of another storage, from this element on
-        start += view if type(view) is int and view >= 0 else 0
+        start += view if _is_count(view) else 0
     plain = strides == _c_order(shape) or _is_plain(shape, strides)
     return Stored(name, dtype, shape, None if plain else strides, str(key)[:MAX_KEY], start, count)
 
 
-def _sparse(parts: tuple[Any, ...], name: str, depth: int) -> Stored | None:
-    """A sparse tensor has the type of its values and no bytes of its own."""
+def _is_count(value: object) -> bool:
+    """Numbers of millions of digits would cost more each time they are calculated with."""
+    return type(value) is int and 0 <= value < 2**63
+
+
+def _sparse(parts: tuple[Any, ...], name: str) -> Stored | None:
+    """A sparse tensor has the type of its values, which are a dense one, and no bytes of its own."""
     parts = parts[:8]
-    values = next((t for p in reversed(parts) if (t := tensor_of(p, name, depth))), None)
+    values = next((t for p in reversed(parts) if (t := tensor_of(p, name, MAX_WRAPPED - 1))), None)
     shape = next((s for p in reversed(parts) if (s := shape_of(_unsized(p))) is not None), None)
     return None if values is None or shape is None else Stored(name, values.dtype, shape)
 

@@ -197,8 +197,10 @@ def _storages(whole: Window, data: bytes, at: int, found: Contents) -> tuple[dic
     places: dict[str, tuple[int | None, int]] = {}
     at = machine.at
     for key in keys:
-        if not isinstance(key, str) and not (isinstance(key, int) and abs(key) < 2**64):
+        if not isinstance(key, str) and not (isinstance(key, int) and -(2**64) < key < 2**64):
             return places, "the list of storages is damaged"
+        if str(key) in places:
+            return places, "the list of storages names one twice"
         if at + 8 > whole.size:
             return places, f"the file ends before {len(keys) - len(places):,} of {len(keys):,} storages (cut file)"
         item = items.get(str(key))

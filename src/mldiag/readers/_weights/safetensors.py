@@ -9,12 +9,10 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
-
 from mldiag.checkpoints import Checkpoint, Tensor
 from mldiag.errors import ReadError
 from mldiag.files import File
-from mldiag.readers._weights.binary import HEADER_LIMIT, listed, shape_of, window
+from mldiag.readers._weights.binary import HEADER_LIMIT, MAX_TENSORS, decoded, listed, shape_of, shown, window
 
 DTYPES = {
     "BOOL": ("bool", 8), "U8": ("uint8", 8), "I8": ("int8", 8), "U16": ("uint16", 16), "I16": ("int16", 16),
@@ -41,6 +39,8 @@ def read(file: File) -> tuple[Checkpoint, str]:
             )
         entries = header(whole.read(8, length, "the header"))
     metadata = entries.pop("__metadata__", None)
+    if len(entries) > MAX_TENSORS:
+        raise ReadError(f"{len(entries):,} tensors, more than the {MAX_TENSORS:,} that are read")
     tensors, troubles = tensors_of(entries, 8 + length)
     texts = {k: v for k, v in metadata.items() if isinstance(v, str)} if isinstance(metadata, dict) else {}
     found = Checkpoint("safetensors", tuple(tensors), file.at(), texts)
@@ -57,10 +57,7 @@ def header(data: bytes) -> dict[str, Any]:
     """The entries of a header."""
     if data[:1] != b"{":
         raise ReadError(f"no safetensors file: the header should begin with {{, found {data[:1]!r}")
-    try:
-        entries: object = msgspec.json.decode(data)
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-        raise ReadError(f"the header is not valid JSON: {error}") from error
+    entries: object = decoded(data, "the header")
     if not isinstance(entries, dict):
         raise ReadError(f"the header should be a JSON object, found {type(entries).__name__}")
     return entries
@@ -73,17 +70,18 @@ def tensors_of(entries: Mapping[str, Any], start: int) -> tuple[list[Tensor], li
     """
     found, troubles = [], []
     for name, entry in entries.items():
+        label = shown(name)
         if not isinstance(entry, dict):
-            troubles.append(f"{name}: no object with dtype, shape and data_offsets")
+            troubles.append(f"{label}: no object with dtype, shape and data_offsets")
             continue
         dtype, bits = DTYPES.get(str(entry.get("dtype")), ("", 0))
         shape, span = shape_of(entry.get("shape")), shape_of(entry.get("data_offsets"))
         if not dtype:
-            troubles.append(f"{name}: unknown type {str(entry.get('dtype'))[:20]}")
+            troubles.append(f"{label}: unknown type {str(entry.get('dtype'))[:20]}")
         elif shape is None or span is None or len(span) != 2 or span[0] > span[1]:
-            troubles.append(f"{name}: no proper shape and offsets")
+            troubles.append(f"{label}: no proper shape and offsets")
         elif math.prod(shape) * bits != (span[1] - span[0]) * 8:
-            troubles.append(f"{name}: {span[1] - span[0]:,} bytes for shape {list(shape)} of {dtype}")
+            troubles.append(f"{label}: {span[1] - span[0]:,} bytes for shape {list(shape[:8])} of {dtype}")
         else:
             found.append(Tensor(name, shape, dtype, start + span[0], span[1] - span[0]))
     found.sort(key=lambda t: (t.offset or 0, t.size or 0))
@@ -92,9 +90,9 @@ def tensors_of(entries: Mapping[str, Any], start: int) -> tuple[list[Tensor], li
     for tensor in found:
         offset, size = tensor.offset or 0, tensor.size or 0
         if offset < end:
-            troubles.append(f"{tensor.name}: overlaps the tensor before it")
+            troubles.append(f"{shown(tensor.name)}: overlaps the tensor before it")
         elif offset > end:
-            troubles.append(f"{tensor.name}: {offset - end:,} unused bytes before it")
+            troubles.append(f"{shown(tensor.name)}: {offset - end:,} unused bytes before it")
             kept.append(tensor)
         else:
             kept.append(tensor)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import msgspec
 from msgspec.structs import replace
 
 from mldiag.artifacts import Scalar
@@ -10,7 +9,7 @@ from mldiag.checkpoints import Checkpoint, Tensor
 from mldiag.errors import ReadError
 from mldiag.files import File, size_of
 from mldiag.patterns import lazily
-from mldiag.readers._weights.binary import listed, shown
+from mldiag.readers._weights.binary import decoded, listed, shown
 
 INDEX_LIMIT = 64 * 2**20
 _SHARD = lazily(r"(.+)-\d{5}-of-\d{5}(\.(?:safetensors|bin))")
@@ -38,10 +37,7 @@ def shards(index: File) -> dict[str, list[str]]:
     """
     if index.size > INDEX_LIMIT:
         raise ReadError(f"an index of {index.size:,} bytes, more than the {INDEX_LIMIT:,} that are read")
-    try:
-        document: object = msgspec.json.decode(index.data)
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-        raise ReadError(f"not valid JSON: {error}") from error
+    document: object = decoded(index.data, "the index")
     mapping = document.get("weight_map") if isinstance(document, dict) else None
     if not isinstance(mapping, dict):
         raise ReadError("no object `weight_map`, which an index of a checkpoint has")

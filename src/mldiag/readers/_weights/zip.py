@@ -8,6 +8,7 @@ Source: PKWARE APPNOTE.TXT 6.3.10, sections 4.3.7, 4.3.12 to 4.3.16 and 4.5.3.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 
 from msgspec import Struct
 
@@ -16,6 +17,7 @@ from mldiag.readers._weights.binary import Window, shown
 
 DIRECTORY_LIMIT = 64 * 2**20
 """Bytes of a directory; a checkpoint of 100,000 tensors has about 8 MB."""
+MAX_MEMBERS = 250_000
 
 STORED, DEFLATED = 0, 8
 _END, _END64, _LOCATOR, _ENTRY, _LOCAL = b"PK\5\6", b"PK\6\6", b"PK\6\7", b"PK\1\2", b"PK\3\4"
@@ -45,7 +47,16 @@ class Archive:
         at, size, shift = self._directory()
         self._shift = shift
         data = window.read(at, size, "the directory of the zip archive")
-        self.members = {m.name: m for m in _members(data)}
+        self.members = {}
+        left = window.size
+        for member in _members(data):
+            self.members[member.name] = member
+            # A file of kilobytes could be read for hours where its members share their bytes.
+            left -= member.packed if member.packed <= window.size else 0
+            if left < 0:
+                raise ReadError("a zip archive whose members overlap")
+            if len(self.members) > MAX_MEMBERS:
+                raise ReadError(f"a zip archive of more than the {MAX_MEMBERS:,} members that are read")
 
     def _directory(self) -> tuple[int, int, int]:
         """Where the directory lies, its size, and by how much all positions are off (data in front of the archive)."""
@@ -127,8 +138,7 @@ def inflated(data: bytes, size: int, name: str) -> bytes:
     return unpacked
 
 
-def _members(data: bytes) -> list[Member]:
-    found = []
+def _members(data: bytes) -> Iterator[Member]:
     at = 0
     while at < len(data):
         if data[at : at + 4] != _ENTRY or at + 46 > len(data):
@@ -140,9 +150,8 @@ def _members(data: bytes) -> list[Member]:
         if _FULL in (packed, size, header):
             extra = data[at + 46 + name_size : at + 46 + name_size + extra_size]
             size, packed, header = _zip64(extra, size, packed, header)
-        found.append(Member(name, method, packed, size, header, bool(flags & 1)))
+        yield Member(name, method, packed, size, header, bool(flags & 1))
         at += 46 + name_size + extra_size + note
-    return found
 
 
 def _zip64(extra: bytes, size: int, packed: int, header: int) -> tuple[int, int, int]:
