@@ -212,7 +212,7 @@ def parts_index() -> str:
         "FACTS: package → its files; of each fact its type, its function, its inputs.",
         "RULES: package → its files; per rule module, function, code, severity, pre, explains, gives way to, inputs.",
         "Files: name, size, CRC-32. Inputs: parameter, type, whether it can be absent.",
-        '"""\n\n# fmt: off\nfrom typing import Any\n',
+        '"""\n\n# fmt: off\n# ruff: noqa: E501\nfrom typing import Any\n',
         "File = tuple[str, int, int]",
         f"NAMES: dict[str, tuple[tuple[int, int], dict[str, str]]] = {_literal(names)}",
         f"FACTS: dict[str, tuple[tuple[File, ...], tuple[Any, ...]]] = {_packages({'mldiag.facts': facts})}",

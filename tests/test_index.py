@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import py_compile
 import shutil
 import subprocess
 import sys
@@ -14,12 +15,15 @@ from types import ModuleType
 import pytest
 
 from mldiag import _index, api, index, stats
+from mldiag.artifacts import Role, Samples, Settings, SettingValue, Source
 from mldiag.audit import Request, audit
-from mldiag.facts import entry_of as fact_entry
+from mldiag.errors import NotApplicable
+from mldiag.facts import Facts, as_fact, entry_of as fact_entry, fact
 from mldiag.parts import facts_in
 from mldiag.plugins import load
 from mldiag.report import RunReport
 from mldiag.rules import entry_of
+from mldiag.run import Run, arguments
 from mldiag.testing import load_cases, write_files
 
 ROOT = Path(__file__).parents[1]
@@ -221,3 +225,53 @@ def test_a_star_import_brings_all_that_is_promised() -> None:
     found: dict[str, object] = {}
     exec("from mldiag.api import *", found)
     assert set(index.names_in(str(api.__file__))) <= set(found)
+
+
+def test_a_name_is_found_without_the_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_index, "NAMES", {})
+    index.promised.cache_clear()
+    try:
+        assert index.promised("mldiag.api")["Curves"] == "mldiag.facts.curves"
+    finally:
+        monkeypatch.undo()
+        index.promised.cache_clear()
+
+
+def test_modules_are_found_in_a_zip_file_and_in_a_folder_of_bytecode(tmp_path: Path) -> None:
+    write_files(tmp_path / "source", {"package/__init__.py": "", "package/one.py": "", "package/_own.py": ""})
+    write_files(tmp_path / "source", {"package/below/__init__.py": "", "package/data/table.json": "{}"})
+    folder = tmp_path / "source" / "package"
+    assert index.modules_in([str(folder)]) == ["below", "one"]
+    archive = shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path / "source")
+    assert index.modules_in([f"{archive}/package"]) == ["below", "one"]
+    for file in (folder / "one.py", folder / "__init__.py", folder / "_own.py"):
+        py_compile.compile(str(file), str(file.with_suffix(".pyc")))
+        file.unlink()
+    assert index.modules_in([str(folder)]) == ["below", "one"]
+
+
+def test_a_fact_is_imported_and_asked_only_where_what_it_requires_is_there() -> None:
+    facts = Facts([("nowhere:Derived", "nowhere:derived", (("settings", "mldiag.artifacts:Settings", False),))])
+    run = Run(Path(), ".", facts=facts)
+    with pytest.raises(NotApplicable, match="no settings were found"):
+        run.get("nowhere:Derived")
+    run = Run(Path(), ".", facts=facts, settings=Settings((SettingValue("lr", 0.1, Role.FILE, Source("run.toml", 1)),)))
+    with pytest.raises(ModuleNotFoundError):
+        run.get("nowhere:Derived")
+
+
+def test_what_is_required_is_asked_for_before_what_is_not() -> None:
+    asked: list[object] = []
+
+    class Watched(Run):
+        def get(self, kind: type | str) -> object:
+            asked.append(kind)
+            return super().get(kind)
+
+    @fact
+    def needs_samples_last(settings: Settings | None, samples: Samples) -> int:
+        raise AssertionError("there are no samples")
+
+    with pytest.raises(NotApplicable, match="no generated samples were found"):
+        arguments(Watched(Path(), "."), as_fact(needs_samples_last))
+    assert asked == [Samples]

@@ -31,7 +31,9 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     before = set(sys.modules)
     yield tmp_path
     for name in set(sys.modules) - before:
-        del sys.modules[name]
+        # Parts of mldiag itself are imported when they are needed; a second time they would be other types.
+        if name.partition(".")[0] in {path.stem for path in tmp_path.iterdir()}:
+            del sys.modules[name]
 
 
 def install(site: Path, name: str, source: str, *, module: str | None = None) -> None:
@@ -76,6 +78,29 @@ def test_a_plugin_whose_hook_raises_half_way_costs_only_itself(site: Path) -> No
     loaded = load()
     assert loaded.rules
     assert loaded.broken == ["plugin late was not loaded: OSError: disk"]
+
+
+def test_a_hook_takes_the_options_of_pluggy_and_no_others(site: Path) -> None:
+    hook = (
+        "from mldiag.api import hookimpl, rules_in\n@hookimpl({})\ndef mldiag_rules():\n    return rules_in(__name__)\n"
+    )
+    install(site, "first", RULE.format(code="OUT001", name="bold_rate") + hook.format("tryfirst=True"))
+    install(site, "unknown", RULE.format(code="OUT002", name="bolder_rate") + hook.format("tryfist=True"))
+    loaded = load()
+    assert "OUT001" in loaded.rules
+    assert "OUT002" not in loaded.rules
+    (broken,) = loaded.broken
+    assert "tryfist" in broken
+
+
+def test_a_plugin_may_use_the_mark_of_pluggy(site: Path) -> None:
+    hook = HOOK.replace(
+        "import hookimpl, rules_in", "import rules_in\nimport pluggy\nhookimpl = pluggy.HookimplMarker('mldiag')"
+    )
+    install(site, "outside", RULE.format(code="OUT001", name="bold_rate") + hook)
+    loaded = load()
+    assert "OUT001" in loaded.rules
+    assert not loaded.broken
 
 
 def test_a_hook_that_does_not_exist_is_an_error_of_the_plugin(site: Path) -> None:

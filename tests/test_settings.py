@@ -103,6 +103,8 @@ def test_options_reach_the_rule_by_code_or_name(plugins: Plugins, tmp_path: Path
         ("[[expect]]\nbelow = 1", "names no metric"),
         ('[[expect]]\nmetric = "val/loss"', "nothing is expected of val/loss"),
         ('[[expect]]\nmetric = "val/loss"\nbelow = "4"', "expected a number"),
+        ('[[expect]]\nmetric = "val/loss"\nbelow = nan', "expected a number"),
+        ('[[expect]]\nmetric = "val/loss"\nbelow = 1\nabove = 2', "cannot be below 1 and above 2"),
         ('[[expect]]\nmetric = "val/loss"\nat = "end"\nbelow = 4', "expected last, best, first"),
         ('[[expect]]\nmetric = "val/loss"\ngap = 0.5', "gap = {below = 0.5}"),
         ('[expect]\nmetric = "val/loss"', "[[expect]]"),

@@ -4,11 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from mldiag.api import Edit, Evidence, Finding, Fix, Flag, NotApplicable, Option, Origin, Program, Vocabulary, rule
+from mldiag.api import (
+    Edit,
+    Ending,
+    Evidence,
+    Finding,
+    Fix,
+    Flag,
+    NotApplicable,
+    Option,
+    Origin,
+    Program,
+    Vocabulary,
+    rule,
+)
 
 
-@rule("CFG006", severity="error", pre=True)
-def unknown_flag(program: Program, *, min_similarity: float = 0.8) -> Iterator[Finding]:
+@rule("CFG006", severity="error", pre=True, explains=("SCH002",))
+def unknown_flag(program: Program, ending: Ending | None, *, min_similarity: float = 0.8) -> Iterator[Finding]:
     """A flag of the launch command is not one that the program defines.
 
     ## What it checks
@@ -22,7 +35,7 @@ def unknown_flag(program: Program, *, min_similarity: float = 0.8) -> Iterator[F
     argparse ends the program with "unrecognized arguments" before the first step: in a queue, hours after the launch.
 
     ## Inputs
-    The launch command and the launched program's options.
+    The launch command and the launched program's options; the last line of the log, which may name the flag.
 
     ## Options
     - `min_similarity` (ratio 0-1, default 0.8): how alike a known flag must be to be proposed, by the share of matching
@@ -64,6 +77,8 @@ def unknown_flag(program: Program, *, min_similarity: float = 0.8) -> Iterator[F
                 Evidence("options of the program", len({o.name for o in known.values()}), at=first.source),
             ),
             fix=_fix(flag, near, min_similarity),
+            # Only where the log ends by naming the flag is it what ended the run.
+            explains=None if ending is not None and flag.name in ending.said else (),
         )
 
 

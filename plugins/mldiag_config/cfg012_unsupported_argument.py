@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
-from mldiag.api import Evidence, Finding, Fix, Program, Severity, rule
+from mldiag.api import Evidence, Finding, Fix, LoggedFailures, Program, Severity, rule
 
 _TORCH_LOSS = {"from_logits": "it always takes logits", "class_weight": "weight"}
 _TORCH_RNN = {
@@ -155,8 +155,8 @@ _LIGHTNING = ("pytorch_lightning.",)
 _KERAS_ALIASES = ("tensorflow.losses.", "tensorflow.optimizers.")
 
 
-@rule("CFG012", severity="error", pre=True)
-def unsupported_argument(program: Program) -> Iterator[Finding]:
+@rule("CFG012", severity="error", pre=True, explains=("RUN006",))
+def unsupported_argument(program: Program, failures: LoggedFailures | None) -> Iterator[Finding]:
     """A library was called with an argument that it does not take.
 
     ## What it checks
@@ -173,7 +173,7 @@ def unsupported_argument(program: Program) -> Iterator[Finding]:
     of an earlier run, copied from advice for another library, never starts.
 
     ## Inputs
-    The calls in the source, with their keyword arguments.
+    The calls in the source, with their keyword arguments; a failure in the log that names the argument.
 
     ## Fix
     Only shown, with the argument that the library takes instead: the value often means something else there.
@@ -205,6 +205,7 @@ def unsupported_argument(program: Program) -> Iterator[Finding]:
                             Evidence("arguments not taken", sum(k in refused for k in call.keywords), 0, call.source),
                         ),
                         fix=Fix.show(f"instead of {argument}: {refused[argument]}"),
+                        explains=_ended_by(argument, failures),
                     )
                 elif (found := _missing(name, argument)) is not None:
                     library, near = found
@@ -215,7 +216,14 @@ def unsupported_argument(program: Program) -> Iterator[Finding]:
                         evidence=(Evidence("argument", argument, at=at), Evidence("signature of", library)),
                         severity=None if near else Severity.WARNING,
                         fix=Fix.show(f"write {near}" if near else f"leave {argument} out, or use what takes it"),
+                        explains=_ended_by(argument, failures),
                     )
+
+
+def _ended_by(argument: str, failures: LoggedFailures | None) -> tuple[str, ...]:
+    """RUN006 where a failure in the log names the argument: another one has another cause."""
+    said = ("unexpected keyword argument", f"'{argument}'")
+    return ("RUN006",) if any(all(words in f.message for words in said) for f in failures or ()) else ()
 
 
 def _missing(name: str, argument: str) -> tuple[str, str] | None:

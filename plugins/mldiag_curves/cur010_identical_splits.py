@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from mldiag.api import Curve, Curves, Evidence, Finding, Fix, NotApplicable, Severity, is_bounded_score, rule, stats
+from mldiag.api import (
+    Curve,
+    Curves,
+    Evidence,
+    Finding,
+    Fix,
+    NotApplicable,
+    Severity,
+    is_bounded_score,
+    rule,
+    split_of,
+    stats,
+)
 
 
 @rule("CUR010", severity="error", explains=("CUR009",))
@@ -22,7 +34,8 @@ def identical_splits(
     digit that the coarser series writes. How little that can be chance is counted in digits: each value that differs
     from the one before adds log10(range of the series / unit). A series that hardly moves, or has two digits, proves
     nothing. An error where all quantities that both have are the same; a warning where some are and others are not:
-    then the splits differ, and one column was written twice.
+    then the splits differ, and one column was written twice. A score that one file calls `acc` and another `val_acc` is
+    taken for one series in two files, and is not compared.
 
     ## Why it matters
     Two samples of the same distribution differ by their sampling noise. Where they do not, the validation set is the
@@ -102,9 +115,15 @@ def _pairs(curves: Curves) -> Iterator[tuple[Curve, Curve]]:
         train = curves.get(name)
         for split in ("val", "test"):
             held_out = curves.get(f"{split}/{name.removeprefix('train/')}")
-            if train is not None and held_out is not None:
+            if train is not None and held_out is not None and not _is_copy(train, held_out):
                 yield train, held_out
                 break
+
+
+def _is_copy(train: Curve, held_out: Curve) -> bool:
+    """A score without a word on its split may be the held-out one, which another file names in full."""
+    apart = train.source.path != held_out.source.path
+    return apart and is_bounded_score(train.name) and split_of(train.series.raw_name) is None
 
 
 def _values(curve: Curve, places: Sequence[int]) -> Sequence[float]:

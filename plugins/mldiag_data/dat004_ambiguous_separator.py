@@ -24,8 +24,8 @@ from mldiag.api import (
 _IDIOM = "newline separator"
 _TOKENIZES = lazily(r"(?i)tokeni[sz]|(^|\.)encode$")
 _KEYS = lazily(
-    r"(?:(?:record|session|event|log|doc|document|example|sample|message|turn|entry|text)_?)?"
-    r"(?:separator|delimiter|sep)(?:_token|_text|_string)?"
+    r"(?:record|session|event|log|doc|document|example|sample|message|turn|entry|text)_?"
+    r"(?:separator|delimiter|sep)(?:_token|_text|_string)?|(?:separator|sep)(?:_token|_text|_string)|separator"
 )
 
 
@@ -52,7 +52,8 @@ def ambiguous_separator(program: Program | None, settings: Settings | None) -> I
     tokenizer's special tokens, so that it is one token.
 
     ## When to ignore
-    Records that can hold no line break, since their source splits by it.
+    Records that can hold no line break, since their source splits by it. A bare `delimiter` or `sep` is one of tables
+    and is left alone.
 
     ## Source
     GPT-2 and its successors separate documents by a token of its own, `<|endoftext|>` (Radford et al. 2019).

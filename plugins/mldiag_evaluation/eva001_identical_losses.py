@@ -172,8 +172,9 @@ def _is_of_class(column: Column) -> bool:
 def _batch(values: array[float], min_batch: int, min_batches: int) -> int:
     """Rows that have one value in turn, where all such runs but the last are as long; 0 where they are not."""
     lengths = [len(list(run)) for _, run in groupby(values)]
-    size = lengths[0]
-    if size < min_batch or len(lengths) < min_batches or lengths[-1] > size:
+    # Two batches of one mean make one run, as the last, smaller one may do with the one before.
+    size = min(lengths[:-1], default=0)
+    if size < min_batch or len(lengths) < min_batches or lengths[-1] >= 2 * size:
         return 0
     return size if all(n % size == 0 for n in lengths[:-1]) else 0
 

@@ -93,12 +93,14 @@ def identical_runs(
         raise NotApplicable("several runs are compared, and one was checked")
     if not group.common:
         raise NotApplicable("no loss or score is common to two runs")
-    yield from _unchanged(group, least_values, max_chance)
-    yield from _held_back(group, most_worse, band, least_runs)
-
-
-def _unchanged(group: Group, least_values: int, max_chance: float) -> Iterator[Finding]:
     alike = _alike(group.members)
+    yield from _unchanged(group, alike, least_values, max_chance)
+    yield from _held_back(group, [same[0] for same in alike], most_worse, band, least_runs)
+
+
+def _unchanged(
+    group: Group, alike: Sequence[Sequence[Member]], least_values: int, max_chance: float
+) -> Iterator[Finding]:
     found: dict[tuple[str, ...], list[list[Member]]] = {}
     for same in alike:
         if len(same) < 2:
@@ -330,9 +332,11 @@ def _shown(value: SettingValue) -> str | float:
     )
 
 
-def _held_back(group: Group, most_worse: float, band: float, least_runs: int) -> Iterator[Finding]:
+def _held_back(
+    group: Group, members: Sequence[Member], most_worse: float, band: float, least_runs: int
+) -> Iterator[Finding]:
     for name in group.common:
-        held = [(m, r) for m in group.members if name in m.results and (r := _nearest(m, name)) is not None]
+        held = [(m, r) for m in members if name in m.results and (r := _nearest(m, name)) is not None]
         lower = is_lower_better(name)
         best = [m.results[name].lowest if lower else m.results[name].highest for m, _ in held]
         if len(held) < least_runs or not all(
@@ -378,8 +382,9 @@ def _bottleneck(
             ),
             *(
                 Evidence(f"reference of {m.name}", r.value, at=r.source)
-                for m, r in list(zip(members, references, strict=True))[:_TOLD]
+                for m, r in list(zip(members, references, strict=True))[: _TOLD if len(set(values)) > 1 else 0]
             ),
+            *((Evidence("reference", values[0], at=references[0].source),) if len(set(values)) == 1 else ()),
             *((Evidence("runs", len(members), unit="run"),) if len(members) > _TOLD else ()),
             Evidence("width of the band", max(best) - min(best)),
         ),

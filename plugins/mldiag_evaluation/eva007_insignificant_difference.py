@@ -30,8 +30,9 @@ def insignificant_difference(group: Group, *, sigmas: float = 2.0, most_runs: in
     A feature that "gains" 0.002 where two seeds lie 0.005 apart is paid for by every later run and may do nothing.
     ## Inputs
     At least two runs and a baseline: the run of `--against`, or the only one whose name says `baseline`, `control` or
-    `vanilla`, or is `base` (`resnet_base` is a size). The score with a reference, else the first score of validation or
-    test data, else the validation loss; its best value in each run. The number of examples from settings such as
+    `vanilla`, or is `base` (`resnet_base` is a size); or several such that differ in the seed alone, whose mean is then
+    compared with the means of the other settings' seeds. The score with a reference, else the first score of validation
+    or test data, else the validation loss; its best value in each run. The number of examples from settings such as
     `eval_examples`.
     ## Options
     `sigmas` (default 2): standard errors of a difference that a gain has to exceed, two-sided 95 %; with few seeds
@@ -45,6 +46,9 @@ def insignificant_difference(group: Group, *, sigmas: float = 2.0, most_runs: in
     Sampling error: the variance of a quantity in [0, 1] with mean p is at most p (1 - p) (Bhatia and Davis 2000), and
     equal to it for accuracies. Dodge et al. 2019, Show Your Work; Bouthillier et al. 2021.
     """
+    if group.against is None and (baselines := _repeated_baseline(group.members)):
+        yield from _of_seeds(group, baselines, sigmas, most_runs)
+        return
     base = group.against or _baseline(group.members)
     others = [
         m for m in group.members if m is not base and (base is None or m.root != base.root or m.name != base.name)
@@ -94,6 +98,74 @@ def _finding(
     )
 
 
+def _repeated_baseline(members: Sequence[Member]) -> list[Member]:
+    """The runs that are named baseline, where they are several that differ in the seed alone."""
+    named = [m for m in members if _BASELINE.search(m.name.lower()) or _BASELINE.search(_folder(m))]
+    same = len({_stated(m) for m in named}) == 1 and all("seed" in m.settings for m in named)
+    return named if len(named) > 1 and same else []
+
+
+def _folder(member: Member) -> str:
+    return member.root.parent.name.lower()
+
+
+def _stated(member: Member) -> frozenset[tuple[str, str]]:
+    """All settings but those that tell repetitions apart."""
+    return frozenset((n, str(v.value)) for n, v in member.settings.items() if n not in _SEED)
+
+
+def _of_seeds(group: Group, baselines: Sequence[Member], sigmas: float, most_runs: int) -> Iterator[Finding]:
+    """Means over seeds, held against that of the baseline's seeds."""
+    others: dict[frozenset[tuple[str, str]], list[Member]] = {}
+    for member in group.members:
+        if member not in baselines:
+            others.setdefault(_stated(member), []).append(member)
+    if not others:
+        raise NotApplicable("all runs are repetitions of the baseline")
+    if sum(map(len, others.values())) > most_runs:
+        count = sum(map(len, others.values()))
+        raise NotApplicable(f"{count:,} runs are a sweep, in which small differences claim nothing")
+    name = _metric(baselines[0], [m for members in others.values() for m in members])
+    if name is None:
+        raise NotApplicable("no score or loss of held-out data is common to the baseline and another run")
+    lower = is_lower_better(name)
+    spread = _seed_spread(group, name, lower)
+    if spread is None:
+        raise NotApplicable("nothing tells the noise: no repeated seeds")
+    sigma, freedom = spread
+    factor = _STUDENT[freedom - 1] if freedom <= len(_STUDENT) else sigmas
+    start = _best_values(baselines, name, lower)
+    for members in others.values():
+        values = _best_values(members, name, lower)
+        if not values:
+            continue
+        means = sum(start) / len(start), sum(values) / len(values)
+        gain = means[0] - means[1] if lower else means[1] - means[0]
+        noise = factor * sigma * math.sqrt(1 / len(start) + 1 / len(values))
+        if 0 < gain <= noise:
+            what = members[0].name + (f" and the {len(values) - 1} that differ in the seed" if len(values) > 1 else "")
+            yield Finding(
+                f"{what} reached {means[1]:.4g} in {name}, {gain:.2g} better than {len(start)} runs of the baseline "
+                f"in the mean ({means[0]:.4g}), within the noise of {noise:.2g}: runs that differ in the seed alone "
+                f"spread by {sigma:.2g}",
+                at=members[0].results[name].source,
+                evidence=(
+                    Evidence(f"mean {name} of the baseline", means[0], at=baselines[0].results[name].source),
+                    Evidence(f"mean {name} of {members[0].name}", means[1], at=members[0].results[name].source),
+                    Evidence("gain", gain, noise),
+                    Evidence("standard deviation between seeds", sigma),
+                    Evidence("runs of the baseline", len(start), unit="run"),
+                    Evidence("runs held against it", len(values), unit="run"),
+                ),
+                advice="repeat both with more seeds, and report mean and spread",
+            )
+
+
+def _best_values(members: Sequence[Member], name: str, lower: bool) -> list[float]:
+    found = [m.results[name] for m in members if name in m.results]
+    return [r.lowest if lower else r.highest for r in found]
+
+
 def _baseline(members: Sequence[Member]) -> Member | None:
     named = [m for m in members if _BASELINE.search(m.name.lower())]
     return named[0] if len(named) == 1 else None
@@ -141,9 +213,8 @@ def _seed_spread(group: Group, name: str, lower: bool) -> tuple[float, int] | No
     families: dict[object, list[float]] = {}
     for member in group.members:
         if name in member.results and "seed" in member.settings:
-            stated = frozenset((n, str(v.value)) for n, v in member.settings.items() if n not in _SEED)
             result = member.results[name]
-            families.setdefault(stated, []).append(result.lowest if lower else result.highest)
+            families.setdefault(_stated(member), []).append(result.lowest if lower else result.highest)
     repeated = [values for values in families.values() if len(values) > 1]
     freedom = sum(len(values) - 1 for values in repeated)
     if not freedom:

@@ -76,16 +76,33 @@ def apply(report: Report, accepted: Accepted) -> tuple[Report, int]:
             (known if left[mark] > 0 else new).append(finding)
             left[mark] -= 1
         runs.append(replace(run, findings=tuple(new), accepted=tuple(known)))
-    checked = {_run_of(run.path, accepted.path) for run in report.runs}
-    gone = sum(count for mark, count in left.items() if count > 0 and mark[0] in checked)
+    decided = _decided(report, accepted.path)
+    gone = sum(count for mark, count in left.items() if count > 0 and mark[:2] in decided)
     return replace(report, runs=tuple(runs)), gone
 
 
-def written(report: Report, path: Path) -> str:
-    """The content of a baseline file that accepts all that a report found."""
+def lost(accepted: Accepted) -> list[str]:
+    """The runs whose findings are accepted and whose folders are not there any more, though those around them are."""
+    folder = accepted.path.parent
+    runs = dict.fromkeys(mark[0] for mark in accepted.counts)
+    return [r for r in runs if not os.path.lexists(folder / r) and (folder / r).parent.is_dir()]
+
+
+def written(report: Report, path: Path, before: Accepted | None = None) -> str:
+    """The content of a baseline file that accepts all that a report found.
+
+    Args:
+        before: what the file accepted so far; what the report does not decide, of other runs and of rules that were
+            not applied, stays accepted, but for runs that are not there any more.
+    """
     import json
 
     counts = Counter(_fingerprint(run.path, f, path) for run in report.runs for f in (*run.findings, *run.accepted))
+    if before is not None:
+        decided, missing = _decided(report, path), {*lost(before)}
+        for mark, count in before.counts.items():
+            if mark[:2] not in decided and mark[0] not in missing:
+                counts[mark] = max(count, counts[mark])
     names = ("run", "code", "path", "key", "line")
     entries = [
         json.dumps({**dict(zip(names, mark, strict=True)), "count": count}, ensure_ascii=True)
@@ -97,6 +114,15 @@ def written(report: Report, path: Path) -> str:
         if entries
         else (f'{{"mldiag-baseline": {_VERSION},\n "accepted": []}}\n')
     )
+
+
+def _decided(report: Report, baseline: Path) -> set[tuple[str, str]]:
+    """Which rule was applied to which run."""
+    return {
+        (_run_of(run.path, baseline), code)
+        for run in report.runs
+        for code in (*run.clean, *(f.code for f in (*run.findings, *run.accepted, *run.suppressed)))
+    }
 
 
 def _fingerprint(run: str, finding: Finding, baseline: Path) -> Fingerprint:

@@ -154,7 +154,7 @@ if TYPE_CHECKING:
         TrainingText as TrainingText,
         TrainingTexts as TrainingTexts,
     )
-    from mldiag.vocabulary import Vocabulary as Vocabulary
+    from mldiag.vocabulary import Vocabulary as Vocabulary, split_of as split_of
 else:
 
     def __getattr__(name: str) -> object:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+from collections import defaultdict
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -34,7 +35,7 @@ from mldiag.files import File, Folder
 from mldiag.merging import Merged, merge
 from mldiag.readers import is_left_by_runs
 from mldiag.run import Run
-from mldiag.secrets import is_secret, masked
+from mldiag.secrets import is_harmless, is_secret, masked
 from mldiag.suppression import Suppression, suppressions_in
 from mldiag.tokens import TokenFile, Tokenizer, TrainingText
 from mldiag.unknown import unread
@@ -174,7 +175,8 @@ def by_program(found: Gathered) -> list[tuple[str, Gathered]]:
     Returns:
         The name of each run, empty where everything is one, with what is its own.
     """
-    if found.logged or not all(issubclass(kind, (*_BESIDE_RUNS, Launch)) for kind in {*map(type, found.artifacts)}):
+    kinds = {*map(type, found.artifacts)}
+    if found.logged or Launch not in kinds or not all(issubclass(kind, (*_BESIDE_RUNS, Launch)) for kind in kinds):
         return [("", found)]
     sources = tuple(a for a in found.artifacts if isinstance(a, PythonSource))
     launches = [a for a in found.artifacts if isinstance(a, Launch) and not _launch_rank(a, sources)[0]]
@@ -207,12 +209,15 @@ def _path(artifact: Artifact) -> str | None:
     return getattr(artifact, "path", None) if source is None else source.path
 
 
+_SHAPED = (Checkpoint, Tokenizer, TokenFile)
+
+
 def _values(kinds: Mapping[type, list[Any]]) -> Sequence[SettingValue]:
     """What files say, and what the shapes of weights and vocabularies show."""
     said = _of(kinds, SettingValue)
-    checkpoints, tokenizers, tokens = _of(kinds, Checkpoint), _of(kinds, Tokenizer), _of(kinds, TokenFile)
-    if not checkpoints and not tokenizers and not tokens:
+    if not any(issubclass(kind, _SHAPED) for kind in kinds):
         return said
+    checkpoints, tokenizers, tokens = _of(kinds, Checkpoint), _of(kinds, Tokenizer), _of(kinds, TokenFile)
     from mldiag.shapes import from_checkpoints, from_tokens
 
     return [*said, *from_checkpoints(checkpoints), *from_tokens(tokenizers, tokens)]
@@ -223,16 +228,15 @@ _PLACED = (LogRows, Series, SettingValue, Launch, PythonSource, Unread)
 
 
 def _by_kind(artifacts: Iterable[Artifact]) -> dict[type, list[Artifact]]:
-    found: dict[type, list[Artifact]] = {}
+    found: dict[type, list[Artifact]] = defaultdict(list)
     for artifact in artifacts:
-        found.setdefault(type(artifact), []).append(artifact)
+        found[type(artifact)].append(artifact)
     return found
 
 
 def _of(kinds: Mapping[type, list[Any]], wanted: type[_T]) -> Sequence[_T]:
-    if len(named := [kind for kind in kinds if issubclass(kind, wanted)]) == 1:
-        return kinds[named[0]]
-    return [artifact for kind in named for artifact in kinds[kind]]
+    named = [kind for kind in kinds if issubclass(kind, wanted)]
+    return kinds[named[0]] if len(named) == 1 else [artifact for kind in named for artifact in kinds[kind]]
 
 
 def _read_file(file: File, plugins: Plugins, pre: bool, found: Gathered) -> None:
@@ -346,7 +350,7 @@ def _settings(values: Sequence[SettingValue], program: Program, setting_name: Na
         found += _environment_defaults(source, setting_name)
         if source is program.main or program.main is None or not source.options:
             found += _default_values(source, setting_name)
-    found = [value for value in found if not is_secret(value.name, value.value)]
+    found = [v for v in found if is_harmless(v.name, type(v.value)) or not is_secret(v.name, v.value)]
     kept, undecided = in_effect(found, [program.launch, *rivals] if program.launch else ())
     return Settings(tuple(kept), undecided | ambiguous)
 

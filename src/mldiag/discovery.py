@@ -174,7 +174,7 @@ class _Roots:
                 continue
             inner.append((name, child))
             below += found
-        own = [*here, *(f"{n}/{f}" for n, c in parts for f in c.walk())]
+        own = [*here, *(f"{n}/{f}" for n, c in parts for f in c.walk())] if parts else here
         shown = any(map(_shows_a_run, own))
         if not own:
             return below

@@ -56,7 +56,7 @@ LONG = 8 * 2**20
 """Bytes above which one line is looked up in the file instead of in the decoded whole: 20 ms of scanning at most, where
 the text and the starts of its lines would be kept at several times the file's size."""
 
-_READ_ONLY = os.O_RDONLY | getattr(os, "O_BINARY", 0)
+_READ_ONLY = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
 class Block(NamedTuple):
@@ -101,6 +101,7 @@ class File:
         self._content = content
         self._kept = Block(b"", 1, 0)
         self._encoded = (0, 0)
+        self._begun = b""
 
     @property
     def name(self) -> str:
@@ -108,7 +109,7 @@ class File:
 
     @cached_property
     def _place(self) -> str:
-        return os.path.join(self.root, self.path)  # noqa: PTH118 (called for each of many files)
+        return f"{self.root}/{self.path}"  # a `Path` takes longer, and there are many files
 
     @property
     def sniffed(self) -> File:
@@ -122,6 +123,22 @@ class File:
         Raises:
             ReadError: the file cannot be reached or is none (a pipe, a device).
         """
+        return self._stored_size() if self._content is not None else self._looked()
+
+    def _looked(self) -> int:
+        """The size; the beginning is kept, so that of a small file the path is looked up once."""
+        try:
+            # A stream asks for more of the system than this needs. A pipe is not waited for.
+            descriptor = os.open(self._place, _READ_ONLY)
+            try:
+                found = os.fstat(descriptor)
+                if stat.S_ISREG(found.st_mode):
+                    self._begun = _read(descriptor, min(HEAD, found.st_size))
+                    return found.st_size
+            finally:
+                os.close(descriptor)
+        except OSError:  # why is said where its content is asked for
+            pass
         return self._stored_size()
 
     def _stored_size(self) -> int:
@@ -160,14 +177,12 @@ class File:
         count = min(count, self.size)
         if self._content is not None:
             return self._content[:count]
+        if count <= len(self._begun):
+            return self._begun[:count]
         try:
-            # A stream asks for more of the system than reading a small file needs.
             descriptor = os.open(self._place, _READ_ONLY)
             try:
-                data = os.read(descriptor, count)
-                while len(data) < count and (more := os.read(descriptor, count - len(data))):
-                    data += more
-                return data
+                return _read(descriptor, count)
             finally:
                 os.close(descriptor)
         except OSError as error:
@@ -416,23 +431,31 @@ class File:
         if self._is_streamed:
             yield from (self.find(needle, key=key) for key, needle in needles)
             return
-        text, path = self.lenient_text, self.path
-        number, begun = 1, 0
+        text, (begin, end) = self.lenient_text, but
+        found = []
         for key, needle in needles:
-            if but[1]:
-                at = text.find(needle, 0, but[0])
-                at = at if at >= 0 else text.find(needle, but[1])
-            else:
-                at = text.find(needle)
+            at = text.find(needle, 0, begin) if end else -1
+            found.append((key, at if at >= 0 else text.find(needle, end)))
+        yield from self.places(found)
+
+    def places(self, found: Iterable[tuple[str, int]]) -> Iterator[Source]:
+        """The lines of characters of `text`, each with its key; the file where that is negative.
+
+        Takes the least time where they stand in this order.
+        """
+        text, path, beginning = self.lenient_text, self.path, self._lines.beginning
+        number, begun = 1, 0
+        for key, at in found:
             if at < 0:
-                yield Source(path, key=key)
+                yield Source(path, None, None, key)
                 continue
             if at < begun:
                 number, begun = 1, 0
             start = text.rfind("\n", begun, at) + 1 or begun
-            number += text.count("\n", begun, start)
-            begun = start
-            yield Source(path, number, None, key, None, None, None, self._lines.beginning(start))
+            if start != begun:
+                number += text.count("\n", begun, start)
+                begun = start
+            yield Source(path, number, None, key, None, None, None, beginning(start))
 
 
 class Folder:
@@ -452,6 +475,13 @@ class Folder:
 
             return Unpacked(self.root, path, beside=self.paths)
         return File(self.root, path, self.overlay.get(path), self._member, self.paths)
+
+
+def _read(descriptor: int, count: int) -> bytes:
+    data = os.read(descriptor, count)
+    while len(data) < count and (more := os.read(descriptor, count - len(data))):
+        data += more
+    return data
 
 
 def size_of(root: Path, path: str) -> int | None:

@@ -166,7 +166,8 @@ def listed_rule(package: str, family: str, entry: tuple[Any, ...]) -> Rule:
 
 
 def entry_of(package: str, rule: Rule) -> tuple[Any, ...]:
-    """What the index keeps of a rule."""
+    """What the index keeps of a rule, which is not looked at again when it is loaded from there."""
+    rule.check_signature()
     module = rule.origin[len(package) + 1 :]
     severity, inputs = rule.severity.value, parameters_of(rule.inputs)
     return (module, rule.function.__name__, rule.code, severity, rule.pre, rule.explains, rule.gives_way_to, inputs)

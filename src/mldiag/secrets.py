@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import cache, lru_cache
 
 from mldiag.patterns import lazily
@@ -66,6 +67,14 @@ def is_secret(key: str, value: object, *, environment: bool = False) -> bool:
     if not isinstance(value, str):
         return False
     return bool(as_text and value) or (len(value) > 5 and _values().search(value) is not None)
+
+
+def _is_harmless(key: str, kind: type) -> bool:
+    return not (issubclass(kind, (str, *_SEVERAL)) or _named(key)[1])
+
+
+is_harmless: Callable[[str, type], bool] = lru_cache(4096)(_is_harmless)
+"""Whether no value of this name and type is a secret, as of most settings: thousands of runs have the same."""
 
 
 @lru_cache(4096)

@@ -63,6 +63,43 @@ def test_the_baseline_can_be_configured(work: Path) -> None:
     assert check(work, "bad")[0] == 0
 
 
+def test_rules_that_were_not_applied_have_no_finding_gone(work: Path) -> None:
+    check(work, "bad", "--write-baseline", "--baseline", "known.json")
+    done = mldiag("check", "bad", "--rules", "rules", "--select", "TST002", "--baseline", "known.json", cwd=work)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_accepting_a_part_keeps_what_is_accepted_of_the_rest(work: Path) -> None:
+    (work / "worse").mkdir()
+    (work / "worse" / "run.sh").write_text((work / "bad" / "run.sh").read_text())
+    check(work, "bad", "worse", "--write-baseline", "--baseline", "known.json")
+    whole = (work / "known.json").read_text()
+    assert check(work, "bad", "--write-baseline", "--baseline", "known.json")[0] == 0
+    assert (work / "known.json").read_text() == whole
+    (work / "bad" / "run.sh").write_text("# the launch\npython train.py --lr 0.01 --run_name a\n")
+    check(work, "bad", "--write-baseline", "--baseline", "known.json")
+    assert '"bad"' not in (work / "known.json").read_text()
+    assert '"worse"' in (work / "known.json").read_text()
+
+
+def test_a_run_that_was_renamed_is_new_and_the_old_one_is_told(work: Path) -> None:
+    check(work, "bad", "good", "--write-baseline", "--baseline", "known.json")
+    (work / "bad").rename(work / "better")
+    code, _, said = check(work, "better", "good", "--baseline", "known.json")
+    assert code == 1
+    assert "accepts findings of runs that are not there any more: bad" in said
+    check(work, "better", "good", "--write-baseline", "--baseline", "known.json")
+    assert '"bad"' not in (work / "known.json").read_text()
+
+
+def test_a_file_that_is_no_baseline_is_not_overwritten(work: Path) -> None:
+    config = work / "config.json"
+    config.write_text('{"lr": 0.1}')
+    code, _, said = check(work, "bad", "--write-baseline", "--baseline", "config.json")
+    assert (code, "was not overwritten" in said) == (2, True)
+    assert config.read_text() == '{"lr": 0.1}'
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
@@ -163,3 +200,13 @@ def test_overrides_hold_for_their_runs_alone(tmp_path: Path) -> None:
     )
     report = json.loads(mldiag("check", "runs", "--select", "EVA009,CUR005", "--format", "json", cwd=tmp_path).stdout)
     assert [len(run["findings"]) for run in report["runs"] if not run["members"]] == [1, 0]
+
+
+def test_a_run_is_not_compared_with_itself(tmp_path: Path) -> None:
+    trained(tmp_path / "a", lr=0.001)
+    done = mldiag("check", "a", "--against", "a", "--select", "EVA007,CUR005", "--format", "json", cwd=tmp_path)
+    assert [run["members"] for run in json.loads(done.stdout)["runs"]] == [[]]
+    trained(tmp_path / "b", lr=0.002)
+    done = mldiag("check", "a", "--against", "b", "--select", "EVA006", "--show-skipped", cwd=tmp_path)
+    assert "a: held against another run" in done.stdout
+    assert "several runs are compared, and one was checked" in done.stdout

@@ -197,3 +197,58 @@ def flax() -> bytes:
         + text("kernel")
         + (kernel + text("lr") + rate)
     )
+
+
+ADAM = {"class_name": "Adam", "config": {"learning_rate": 0.0010000000474974513}}
+ARRAY = npy("'<f4'", (2, 3), bytes(24))
+
+# Name of the file, its bytes; name, shape and type of each tensor.
+FILES = {
+    "safetensors": ("m.safetensors", TWO_TENSORS, [("wte.weight", (4, 3), "bfloat16"), ("bias", (2,), "float32")]),
+    "numpy": ("w.npy", ARRAY, [("", (2, 3), "float32")]),
+    "numpy archive": (
+        "w.npz",
+        archive({"a.npy": ARRAY, "b.npy": npy("'|O'", (1,), b"pickled")}),
+        [("a", (2, 3), "float32"), ("b", (1,), "object")],
+    ),
+    "gguf": ("m.gguf", gguf(), [("token_embd.weight", (3, 32), "q8_0"), ("norm", (4,), "float32")]),
+    "onnx": (
+        "m.onnx",
+        onnx(),
+        [("fc.weight", (2, 3), "float32"), ("fc.bias", (2,), "float32"), ("big", (4,), "float16")],
+    ),
+    "tensorflow": ("v.index", tensorflow(), [("dense/kernel", (2, 3), "float32"), ("step", (), "int64")]),
+    "flax": ("checkpoint_7", flax(), [("params/fc/kernel", (2, 3), "float32")]),
+    "keras": ("w.h5", KERAS, [("dense/vars/0", (3, 2), "float32"), ("dense/vars/1", (2,), "float16")]),
+    "keras archive": (
+        "m.keras",
+        archive({
+            "metadata.json": b'{"keras_version": "3.0.0"}',
+            "config.json": json.dumps({"compile_config": {"optimizer": ADAM}}).encode(),
+            "model.weights.h5": KERAS,
+        }),
+        [("dense/vars/0", (3, 2), "float32"), ("dense/vars/1", (2,), "float16")],
+    ),
+    "hdf5 of many links": ("n.h5", NEW_GROUPS, [(f"layer_{i}", (), "float32") for i in (0, 1, 10, 11, *range(2, 10))]),
+    "pytorch": (
+        "last.ckpt",
+        LIGHTNING,
+        [
+            ("state_dict/weight", (2, 3), "float32"),
+            ("state_dict/bias", (2,), "float32"),
+            ("optimizer_states/0/state/0/exp_avg", (2, 3), "float32"),
+        ],
+    ),
+    "pytorch before 1.6": (
+        "views.pth",
+        VIEWS,
+        [
+            ("a", (2, 3), "float32"),
+            ("tied", (2, 3), "float32"),
+            ("turned", (3, 2), "float32"),
+            ("row", (3,), "float32"),
+            ("half", (2,), "bfloat16"),
+        ],
+    ),
+    "training arguments": ("training_args.bin", TRAINING_ARGS, []),
+}  # fmt: skip

@@ -14,7 +14,7 @@ from mldiag.artifacts import Series
 from mldiag.errors import ReadError
 from mldiag.files import File
 from mldiag.readers import trainer_state as module
-from mldiag.readers._tables.layouts import MAX_KEYS, MAX_LAYOUTS, Layouts
+from mldiag.readers._tables.layouts import MAX_CELLS, MAX_KEYS, MAX_LAYOUTS, Layouts
 from mldiag.readers.trainer_state import _RECORDED, trainer_state
 
 NUMBERS = st.floats(-9, 9) | st.integers(-9, 9) | st.sampled_from([-0.0, 1e300, 10**25, 2**53 + 1, 5e-324])
@@ -32,6 +32,8 @@ BESIDE = st.dictionaries(
     max_size=4,
 )
 INDENTS = st.sampled_from([None, 0, 2])
+SHARED = Path(__file__).parents[3] / "shared"
+REAL = sorted(path for kind in ("corpus", "faults") for path in SHARED.glob(f"{kind}/runs/**/*trainer_state.json"))
 
 
 def learnt() -> Layouts:
@@ -154,3 +156,31 @@ def test_few_layouts_are_kept_and_none_of_odd_or_many_keys() -> None:
     for content in contents:
         layouts.learn(json.loads(content)["log_history"], {})
     assert [layouts.read(c.encode(), c) is not None for c in contents] == [False] + [True] * MAX_LAYOUTS
+
+
+@given(st.lists(st.lists(st.sampled_from([0, 1, 2]), min_size=5, max_size=5), min_size=2, max_size=4))
+def test_runs_that_log_at_other_steps_are_told_apart(runs: list[list[int]]) -> None:
+    kinds: list[dict[str, Any]] = [{"loss": 1.5, "lr": 0.1}, {"eval_loss": 2}, {"loss": 0.5}]
+    layouts = learnt()
+    for run in runs:
+        content = json.dumps({"log_history": counted([kinds[kind] for kind in run])}, indent=2).encode()
+        assert told(content, layouts) == told(content, Layouts(_RECORDED))
+
+
+def test_what_is_kept_of_histories_is_bounded() -> None:
+    layouts = learnt()
+    (layout,) = layouts._known
+    width = 2 + len(QUANTITIES) + len(CLOSING)
+    for count in (*range(900, 930), MAX_CELLS // width + 1):
+        text = json.dumps({"log_history": counted([{"loss": 1.5}] * count)})
+        assert (layouts.read(text.encode(), text) is None) is (count * width > MAX_CELLS)
+        assert sum(layout._patterns) * width <= MAX_CELLS
+
+
+@pytest.mark.skipif(not REAL, reason="the labelled runs are not part of the repository")
+@pytest.mark.parametrize("path", REAL, ids=lambda path: path.parent.name)
+def test_a_real_state_gives_the_same_both_ways(path: Path) -> None:
+    content = path.read_bytes()
+    layouts = Layouts(_RECORDED)
+    first = told(content, layouts)
+    assert told(content, layouts) == first != []

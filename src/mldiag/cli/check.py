@@ -182,6 +182,9 @@ def command(
         complain(line)
     if gone and not flags["quiet"]:
         complain(f"{baseline}: {gone:,} accepted findings are gone; --write-baseline takes them out")
+    if accepted is not None and not flags["quiet"] and (lost := baselines.lost(accepted)):
+        named = ", ".join(lost[:3]) + (f" and {len(lost) - 3:,} more" if len(lost) > 3 else "")
+        complain(f"{baseline}: accepts findings of runs that are not there any more: {named}")
     return report.exit_code(gate) or int(bool(unmet))
 
 
@@ -209,6 +212,12 @@ def _write_baseline(report: Report, path: Path | None) -> int:
     from mldiag.errors import MldiagError, os_reason
 
     path = path or accepted.DEFAULT
+    before = None
+    if path.exists():
+        try:
+            before = accepted.read(path)
+        except MldiagError as error:
+            raise MldiagError(f"{path}: was not overwritten, since it is no baseline file; remove it first") from error
     for line in report.problems:
         complain(line)
     code = report.exit_code(None)
@@ -216,7 +225,7 @@ def _write_baseline(report: Report, path: Path | None) -> int:
         complain(f"{path}: was not written, since something could not be checked")
         return code
     try:
-        path.write_text(accepted.written(report, path), encoding="utf-8", newline="\n")
+        path.write_text(accepted.written(report, path, before), encoding="utf-8", newline="\n")
     except OSError as error:
         raise MldiagError(f"{path}: cannot be written: {os_reason(error)}") from error
     count = sum(len(run.findings) for run in report.runs)

@@ -33,6 +33,7 @@ _NOT_TRAINING = lazily(
     r"(?i)(?:^|[^a-z])(?:eval|evaluate|evaluation|test|predict|prediction|infer|inference)(?:$|[^a-z])"
 )
 _LOG = lazily(r"(?i)(?:.*\.|)(?:log|out|err|stdout|stderr)(?:\.\d+)?|.*log.*\.txt|(?:train|nohup|slurm|console).*\.txt")
+_HELD_OUT = lazily(r"(?i)(?:val|valid|validation|dev|test)\.txt")
 _FINISHED = lazily(
     r"(?i).*\b(?:(?:training(?: pipeline)?|train|fit|optimi[sz]ation|run|job)\s+(?:is\s+|has\s+)?(?:been\s+)?"
     r"(?:complete|completed|finished|done|ended|over)|(?:finished|completed|done)\s+(?:the\s+)?(?:training|train|fit)"
@@ -107,7 +108,10 @@ def _logs(run: Run) -> list[str]:
     read = [path for path, reader in run.files.items() if reader == "text_log"]
     unread = [u.path for u in run.unread if not u.partial]
     names = {path: path.rpartition("/")[2] for path in (*read, *unread)}
-    return read + [p for p in unread if _LOG.fullmatch(names[p]) and not _NOT_TRAINING.search(names[p])]
+    logs = [p for p in unread if _LOG.fullmatch(names[p]) and not _NOT_TRAINING.search(names[p])]
+    # `train.txt` beside `val.txt` or `test.txt` is a text to learn from.
+    held_out = {p.rpartition("/")[0] for p in unread if _HELD_OUT.fullmatch(names[p])}
+    return read + [p for p in logs if names[p].lower() != "train.txt" or p.rpartition("/")[0] not in held_out]
 
 
 def _ending(run: Run, path: str) -> Ending | None:

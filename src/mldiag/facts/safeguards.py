@@ -22,6 +22,9 @@ _ENVIRONMENTS = frozenset({
 })  # fmt: skip
 _ADVERSARIES = ("discriminator", "netd")
 
+_PATIENCE = ("patience", "early_stop", "geduld", "paciencia", "paciência", "pazienza", "早停")
+_BEST = ("best", "melhor", "mejor", "meilleur", "miglior", "最佳")
+
 _EVALUATED = lazily(r"val|eval|test|dev")
 
 
@@ -114,7 +117,7 @@ def _early_stopping(settings: Settings, source: TrainingSource | None) -> Safegu
         return Safeguard(name, wanted, settings.where("early_stopping"))
     if source is not None:
         keywords = ("early_stopping_patience", "early_stopping_rounds")
-        return _seen(name, source, EARLY_STOPPING_CALLS, keywords, ("patience", "early_stop"))
+        return _seen(name, source, EARLY_STOPPING_CALLS, keywords, _PATIENCE)
     # Hugging Face's callback asserts `load_best_model_at_end`, so without that there is none.
     best = settings.get("load_best_model_at_end", bool)
     return Safeguard(name, None if best else False, settings.where("load_best_model_at_end"))
@@ -134,9 +137,8 @@ def _best_checkpoint(settings: Settings, source: TrainingSource | None) -> Safeg
         if call.last == "ModelCheckpoint" and "lightning" in call.resolved and "monitor" in call.keywords:
             return Safeguard(name, True, call.source)
     keywords = ("load_best_model_at_end", "save_best_model", "checkpoint_score_attribute")
-    best = next(
-        (n for n in source.names if "best" in n.lower() or n in ("lowest_loss", "min_loss", "min_val_loss")), None
-    )
+    least = ("lowest_loss", "min_loss", "min_val_loss")
+    best = next((n for n in source.names if n in least or any(word in n.lower() for word in _BEST)), None)
     if best is not None and any(c.last.startswith("save") for c in source.calls):
         return Safeguard(name, True)
     return _seen(name, source, (), keywords, ())
@@ -159,7 +161,10 @@ def _validation(settings: Settings, source: TrainingSource | None, metrics: Metr
     calls = ("evaluate", "validate", "train_test_split", "random_split", "KFold", "StratifiedKFold", "cross_val_score",
              "eval", "validation_step")  # fmt: skip
     keywords = ("validation_data", "validation_split", "eval_dataset", "val_dataloaders", "eval_set", "valid_sets")
-    return _seen(name, source, calls, keywords, ("val", "valid", "validation", "eval", "dev", "holdout"))
+    seen = _seen(name, source, calls, keywords, ("val", "valid", "validation", "eval", "dev", "holdout"))
+    # Data for a test may be what is looked at after every epoch.
+    tested = not seen.present and any("_test_" in f"_{read.lower()}_" for read in source.names)
+    return Safeguard(name, None) if tested else seen
 
 
 def _uses_trainer(source: TrainingSource) -> bool:

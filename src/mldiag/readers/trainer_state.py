@@ -100,11 +100,13 @@ def _of_known_layout(file: File) -> list[Artifact]:
     if state is None:
         return []
     found: list[Artifact] = []
-    places = file.find_each([(quantity.key, quoted(quantity.key)) for quantity in state.quantities])
-    for (key, values, steps, epochs), place in zip(state.quantities, places, strict=True):
-        lines = KeyLines(file.text, key, len(values), place.line)
-        known = lines if file.size <= HEAD else lines.found()
-        found.append(Series("", key, values, shortened(place), steps, epochs, lines=known))
+    text, few = file.text, file.size <= HEAD
+    # Of `rewards/chosen` the place of `chosen` is told, as of names that are nested.
+    spots = [(q.key, text.find(quoted(q.key)) if "/" in q.key else q.at) for q in state.quantities]
+    for (key, values, steps, epochs, _), place in zip(state.quantities, file.places(spots), strict=True):
+        lines = KeyLines(text, key, len(values), place.line)
+        known = lines if few else lines.found()
+        found.append(Series("", key, values, shortened(place), steps, epochs, None, (), known))
     found.append(LogRows(Source(file.path), state.rows))
     found += _records(state.beside, state.closing, file, but=state.span)
     return found

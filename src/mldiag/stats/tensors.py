@@ -100,6 +100,17 @@ class Sums:
         self._finite = 0
         self._mean = self._deviations = self._squares = 0.0
         self._power = 0
+        self._room: dict[str, Any] = {}
+
+    def room(self, count: int, dtype: str, use: str) -> NDArray[Any]:
+        """An array for one use, the same one for every block: new memory costs more than the work in it."""
+        import numpy as np
+
+        held = self._room.get(use)
+        if held is None or len(held) < count or held.dtype != np.dtype(dtype):
+            held = self._room[use] = np.empty(count, dtype)
+        found: NDArray[Any] = held[:count]
+        return found
 
     def extremes(self, low: float, high: float) -> None:
         self.min = low if self.min is None or low < self.min else self.min
@@ -217,6 +228,8 @@ def _measure_for(dtype: str) -> Callable[[Sums, NDArray[Any]], None]:
         return lambda sums, block: _patterned(sums, block.astype(np.uint16) << np.uint16(8), "float16")
     if dtype == "bool":
         return _truths
+    if dtype == "float8_e4m3fn":
+        return _four_bits
     widen = _widening(dtype)
 
     def measure(sums: Sums, block: NDArray[Any]) -> None:
@@ -302,7 +315,9 @@ def _whole_numbers(sums: Sums, block: NDArray[Any]) -> None:
     sums.zeros += count - int(np.count_nonzero(block))
     low, high = int(block.min()), int(block.max())
     sums.extremes(low, high)
-    _moments(sums, block.astype(np.float32 if block.dtype.itemsize <= 2 else np.float64), low, high)
+    wide = sums.room(len(block), "f4" if block.dtype.itemsize <= 2 else "f8", "wide")
+    np.copyto(wide, block)
+    _moments(sums, wide, low, high)
 
 
 def _floats(sums: Sums, block: NDArray[Any]) -> None:
@@ -317,7 +332,7 @@ def _floats(sums: Sums, block: NDArray[Any]) -> None:
         if not len(block):
             return
         low, high = float(block.min()), float(block.max())
-    sums.zeros += int(np.count_nonzero(block == 0))
+    sums.zeros += int(np.count_nonzero(np.equal(block, 0, out=sums.room(len(block), "?", "zeros"))))
     sums.extremes(low, high)
     _moments(sums, block, low, high)
 
@@ -341,14 +356,14 @@ def _patterned(sums: Sums, bits: NDArray[np.uint16], dtype: str) -> None:
     high = top if top >= 0 else bottom & 0xFFFF
     least, most = (float(_widening(dtype)(np.array([p], np.uint16))[0]) for p in (low, high))
     sums.count += len(bits)
-    zeros = len(bits) - int(np.count_nonzero(bits))
+    if not bits.min():  # there seldom is one, and the least is found sooner than all are counted
+        sums.zeros += len(bits) - int(np.count_nonzero(bits))
     if bottom == -0x8000:
-        zeros += int(np.count_nonzero(bits == 0x8000))
-    sums.zeros += zeros
+        sums.zeros += int(np.count_nonzero(np.equal(bits, 0x8000, out=sums.room(len(bits), "?", "zeros"))))
     sums.extremes(least, most)
     # Two at a time: of each pair, one half is brought up, and the other is where it belongs.
     pairs = bits.view(np.uint32)
-    room = np.left_shift(pairs, np.uint32(16))
+    room = np.left_shift(pairs, np.uint32(16), out=sums.room(len(pairs), "u4", "wide"))
     for half in (room, pairs):
         if dtype == "bfloat16":
             if half is pairs:
@@ -361,6 +376,22 @@ def _patterned(sums: Sums, bits: NDArray[np.uint16], dtype: str) -> None:
             numbers = half.view(np.float32)
             np.multiply(numbers, np.float32(2.0**112), out=numbers)
         _moments(sums, numbers, least, most)
+
+
+def _four_bits(sums: Sums, block: NDArray[np.uint8]) -> None:
+    """`float8_e4m3fn`, by its bits moved to where float32 has them."""
+    import numpy as np
+
+    if int(block.max()) == 0xFF or int(block.view(np.int8).max()) == 0x7F:
+        _floats(sums, _widening("float8_e4m3fn")(block))
+        return
+    wide = sums.room(len(block), "i4", "wide")
+    np.copyto(wide, block.view(np.int8))
+    np.left_shift(wide, 20, out=wide)
+    np.bitwise_and(wide, 0x87F00000 - 2**32, out=wide)
+    numbers = wide.view(np.float32)
+    np.multiply(numbers, np.float32(2.0**120), out=numbers)
+    _floats(sums, numbers)
 
 
 def _moments(sums: Sums, block: NDArray[Any], low: float, high: float) -> None:
@@ -387,7 +418,7 @@ def _moments(sums: Sums, block: NDArray[Any], low: float, high: float) -> None:
         sums.add(count, mean, squares - total * mean, squares, power)
         return
     shift = block.dtype.type(mean)
-    rest, deviations = _sums(block - shift)
+    rest, deviations = _sums(np.subtract(block, shift, out=sums.room(len(block), block.dtype.str, "shifted")))
     mean = float(shift) + rest / count
     sums.add(count, mean, deviations - rest * rest / count, squares, power)
 

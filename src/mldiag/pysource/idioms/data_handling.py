@@ -246,6 +246,10 @@ def _window_class(code: Code, classes: list[ast.ClassDef]) -> tuple[ast.AST, flo
             if not isinstance(method, ast.FunctionDef) or method.name != "__getitem__" or len(method.args.args) != 2:
                 continue
             index = method.args.args[1].arg
+            if any(
+                isinstance(n, ast.Name) and n.id == index and isinstance(n.ctx, ast.Store) for n in ast.walk(method)
+            ):
+                continue  # `i = i * block`: no longer the place of a window
             for node in ast.walk(method):
                 if not isinstance(node, ast.Subscript) or not isinstance(node.slice, ast.Slice):
                     continue
@@ -403,6 +407,9 @@ def _stays_whole(code: Code, name: ast.Name, at: ast.AST) -> bool:
     return bool(uses)
 
 
+_HELD_OUT = lazily(r"(?:^|[^a-z])(?:val|valid|validation|test|eval|dev|vis|sample)")
+
+
 def _same_batch(code: Code) -> Iterator[Idiom]:
     """`next(iter(loader))` in a loop that trains, of a loader that does not shuffle: its first batch, each time."""
     for call in code.calls("next"):
@@ -410,7 +417,11 @@ def _same_batch(code: Code) -> Iterator[Idiom]:
         if not (isinstance(inner, ast.Call) and node_name(inner.func) == "iter" and len(inner.args) == 1):
             continue
         loops = [loop for loop in code.loops(call) if isinstance(loop, LOOPS)]
-        if not loops or not any(isinstance(n, ast.Attribute) and n.attr == "backward" for n in ast.walk(loops[0])):
+        if not loops or _HELD_OUT.search(ast.unparse(inner.args[0]).lower()):
+            continue
+        steps = (n for n in ast.walk(loops[0]) if isinstance(n, ast.Attribute) and n.attr == "backward")
+        # A batch to look at once an epoch, around the loop that trains, is none that is trained on.
+        if not any(next(iter(code.loops(n)), None) is loops[0] for n in steps):
             continue
         made = code.ends(inner.args[0]) or []
         loaders = [m for m, _ in made if isinstance(m, ast.Call) and node_name(m.func) == "DataLoader"]

@@ -33,7 +33,6 @@ _LINE = lazily(
     re.ASCII,
 )
 _ITEMS = lazily(rf"({_QUOTED})|({_NUMBER})|({_TEXT})", re.ASCII)
-_OTHER = lazily(r"[^ -~\n]")
 _OUTERMOST = lazily(r"\n(?=[^ #\n])")
 
 # YAML 1.1, as PyYAML resolves it: these spellings and no others. `y` and `n` are texts.
@@ -73,7 +72,7 @@ class Part(NamedTuple):
 
 def parts(text: str) -> list[Part] | None:
     """A document by its outermost keys, each a document by itself; None where another parser must look at it."""
-    if len(text) > SIZE_LIMIT or _OTHER.search(text):
+    if not _is_plain(text):
         return None
     found: list[Part] = []
     number = begin = 0
@@ -90,6 +89,10 @@ def parts(text: str) -> list[Part] | None:
     return found or None
 
 
+def _is_plain(text: str) -> bool:
+    return len(text) <= SIZE_LIMIT and text.isascii() and text.replace("\n", "").isprintable()
+
+
 def entries(text: str, *, special: frozenset[str], deepest: int, longest: int, largest: int) -> list[Entry] | None:
     """The values of a document in their order; None where another parser must look at it.
 
@@ -97,7 +100,7 @@ def entries(text: str, *, special: frozenset[str], deepest: int, longest: int, l
         special: keys that mean more than their value. `deepest`: levels of keys; `longest`: items of a list; `largest`:
             keys of a mapping within another. A document with these, or with more, is not plain.
     """
-    if len(text) > SIZE_LIMIT or _OTHER.search(text):
+    if not _is_plain(text):
         return None
     found: list[Entry] = []
     # The mappings that are open: the indent and keys of each, and the path of the innermost.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 
 from mldiag.artifacts import Role, Scalar, SettingValue, Source
 from mldiag.files import File
@@ -12,6 +13,7 @@ from mldiag.readers._tables.columns import shortened
 from mldiag.secrets import is_secret as is_secret
 
 Value = Scalar | tuple[Scalar, ...]
+_SIMPLE = (int, float, str, type(None))  # a union would be made anew at each of many calls
 
 MAX_DEPTH = 8
 MAX_LIST = 64
@@ -31,14 +33,23 @@ nnU-Net's debug, dumps of Hugging Face's TrainingArguments and of LLaMA-Factory'
 
 def is_record(file: File) -> bool:
     """Whether the run itself wrote the file, by its name or, for Hydra's and W&B's dumps, its folder."""
-    folders = file.path.split("/")[:-1]
-    return bool(RECORDS.fullmatch(file.name.split(".")[0])) or any(f in (".hydra", "wandb") for f in folders)
+    return _is_record(file.path, file.name)
+
+
+@lru_cache(1024)
+def _is_record(path: str, name: str) -> bool:
+    folders = path.split("/")[:-1]
+    return bool(RECORDS.fullmatch(name.split(".")[0])) or any(f in (".hydra", "wandb") for f in folders)
 
 
 def flattened(mapping: Mapping[str, object], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Value]]:
     """Keys and scalar values of a nested mapping; a short list of scalars is a tuple, `{value: …}` is unwrapped."""
     for key, value in mapping.items():
         here = (*path, str(key))
+        if isinstance(value, _SIMPLE):
+            if str(key) not in _TABLES and not is_secret(str(key), value):
+                yield here, value
+            continue
         inner = unwrapped(value)
         if isinstance(inner, dict):
             if len(here) < MAX_DEPTH and str(key) not in _TABLES and not is_table(inner):

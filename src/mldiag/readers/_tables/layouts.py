@@ -11,7 +11,8 @@ import struct
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from itertools import chain
+from itertools import chain, pairwise
+from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
@@ -27,6 +28,10 @@ MAX_KEYS = 64
 MAX_LAYOUTS = 4
 """Kept at a time, the latest first: of runs with and without evaluation, cut and finished."""
 
+MAX_CELLS = 2**17
+"""Cells of histories whose patterns are kept, one for each number of entries: cut runs of a sweep differ in it. A cell
+takes 50 bytes; a longer history is left to `Table`."""
+
 _SUMMARY = "train_runtime"
 """A key that only the closing summary has."""
 # Of such keys each stands in quotes where it is a key and nowhere else, and no bracket stands within a history.
@@ -34,18 +39,19 @@ _PLAIN = lazily(r"""[^"\\{}\[\]\x00-\x1f]+""")
 _STEP, _EPOCH, _FIRST = 0, 1, 2
 """Where an entry has its axes and the first of its quantities."""
 
-_Entry = tuple[Any, ...]
-_Columns = tuple["array[float]", "array[float]", "array[float] | None"]
+_Columns = tuple["array[float]", "array[float]", "array[float]"]
+_PLACE = attrgetter("at")
 _T = TypeVar("_T")
 
 
 class Quantity(NamedTuple):
-    """A series of a history; those of the same entries share the arrays of their axes."""
+    """A series of a history, whose key first stands `at`; those of the same entries share the arrays of their axes."""
 
     key: str
     values: array[float]
     steps: array[float]
-    epochs: array[float] | None
+    epochs: array[float]
+    at: int
 
 
 class State(NamedTuple):
@@ -106,6 +112,7 @@ class _Layout:
         self._quantities = quantities
         self._summary = summary
         self._beside = beside
+        self._patterns: dict[int, _Pattern] = {}
 
     @cached_property
     def _decoder(self) -> msgspec.json.Decoder[Any]:
@@ -129,7 +136,7 @@ class _Layout:
         if start < 0 or text.count("{", 0, start) != 1:
             return None  # that may be a key of something within the document
         end = text.find("]", start)
-        entries: list[_Entry] = list(map(astuple, state.log_history))
+        entries = list(map(astuple, state.log_history))
         behind = _FIRST + len(self._quantities)
         closing: dict[str, int | float] = {}
         if entries and not _is_unset(entries[-1][behind:]):
@@ -139,52 +146,82 @@ class _Layout:
             if summary is None or _SUMMARY not in summary or not _is_unset(last[_FIRST:behind]):
                 return None
             closing, end = summary, begin
-        found = _by_column(entries, behind)
-        series = found and _in_order(dict(zip(self._quantities, found, strict=True)), text, start, end)
+        cells = list(chain.from_iterable(entries))
+        series = self._by_column(cells, len(entries))
         if not series:
             return None
-        quantities = [Quantity(key, *columns) for key, columns in series.items()]
-        beside = {key: getattr(state, key) for key in self._beside}
+        quantities = [Quantity(key, *columns, text.find(f'"{key}"')) for key, columns in series.items()]
+        quantities.sort(key=_PLACE)
+        if not start < quantities[0].at <= quantities[-1].at < end:
+            return None  # with escapes, or of something beside the history as well
+        beside = dict(zip(self._beside, astuple(state)[1:], strict=True))
         return State(quantities, len(entries), closing, beside, (start, end))
 
-
-def _by_column(entries: Sequence[_Entry], behind: int) -> list[_Columns | UnsetType] | None:
-    """The quantities of entries, unset where none has one; None where the axes are no plain ones."""
-    columns = list(zip(*entries, strict=True))
-    if not columns or columns[_STEP] != tuple(sorted(columns[_STEP])):
-        return None
-    unset = [column.count(UNSET) for column in columns[_FIRST:]]
-    count = behind - _FIRST
-    if any(number < len(entries) for number in unset[count:]):
-        return None
-    found: list[_Columns | UnsetType] = [UNSET] * count
-    for first in range(count):
-        if unset[first] == len(entries) or found[first] is not UNSET:
-            continue
-        own = list(zip(*[entry for entry in entries if entry[_FIRST + first] is not UNSET], strict=True))
-        floats = _Floats(len(own[_STEP]))
-        steps, epochs = array("d", own[_STEP]), floats(own[_EPOCH])
-        if len(steps) > 1 and steps[0] == steps[-1]:
+    def _by_column(self, cells: list[Any], count: int) -> dict[str, _Columns] | None:
+        """The quantities in the cells of entries, one after the other; None where the axes are no plain ones."""
+        if not count:
             return None
-        for nth in range(first, count):
-            # A quantity that is set in as many entries, and in all of these, is set in the same ones.
-            if unset[nth] == unset[first] and (values := floats(own[_FIRST + nth])) is not None:
-                found[nth] = values, steps, epochs
-    return found
+        width = len(cells) // count
+        steps = cells[::width]
+        if steps != sorted(steps):
+            return None
+        pattern = self._patterns.get(count)
+        found = pattern.columns(cells) if pattern else None
+        if found is None:
+            if sum(self._patterns) * width + len(cells) > MAX_CELLS:
+                self._patterns.clear()
+            if len(cells) > MAX_CELLS:
+                return None
+            pattern = self._patterns[count] = _Pattern(cells, width, self._quantities)
+            found = pattern.columns(cells)
+        if found is None or any(len(s) > 1 and s[0] == s[-1] for _, s, _ in found.values()):
+            return None
+        return found
 
 
-class _Floats:
-    """Columns of one length as arrays, in half the time that `array` takes for values one by one."""
+class _Pattern:
+    """Which entries of a history have which quantities: most runs of a sweep log at the same steps.
 
-    def __init__(self, length: int) -> None:
-        self._packed = struct.Struct(f"{length}d").pack
+    So the places of all cells that are set are known, and they are taken together, column by column.
+    """
 
-    def __call__(self, column: Sequence[Any]) -> array[float] | None:
-        """None where some cell is unset."""
+    def __init__(self, cells: Sequence[Any], width: int, keys: Sequence[str]) -> None:
+        shapes: dict[tuple[int, ...], list[int]] = {}
+        for at in range(_FIRST, _FIRST + len(keys)):
+            rows = tuple(row for row in range(0, len(cells), width) if cells[row + at] is not UNSET)
+            if rows:
+                shapes.setdefault(rows, []).append(at)
+        # Of entries of one shape the steps, the epochs, and each quantity.
+        columns = [(rows, [_STEP, _EPOCH, *own]) for rows, own in shapes.items()]
+        places = [row + at for rows, own in columns for at in own for row in rows]
+        others = [*{*range(len(cells))}.difference(places)]
+        self._sorted = itemgetter(*places, *others)
+        self._count = len(places)
+        self._unset = (UNSET,) * len(others)
+        self._columns: list[tuple[list[slice], tuple[str, ...]]] = []
+        begin = 0
+        for rows, own in columns:
+            ends = range(begin, begin + len(rows) * len(own) + 1, len(rows))
+            spans = [slice(*span) for span in pairwise(ends)]
+            self._columns.append((spans, tuple(keys[at - _FIRST] for at in own[_FIRST:])))
+            begin = ends[-1]
+
+    def columns(self, cells: Sequence[Any]) -> dict[str, _Columns] | None:
+        """The values, steps and epochs of each quantity; None where other cells are set."""
+        ordered = self._sorted(cells)
+        # One by one a comparison of a number with what is unset takes more time than all the rest.
+        if ordered[self._count :] != self._unset:
+            return None
         try:
-            return array("d", self._packed(*column))
+            numbers = array("d", struct.pack(f"{self._count}d", *ordered[: self._count]))
         except struct.error:
             return None
+        found: dict[str, _Columns] = {}
+        for spans, keys in self._columns:
+            steps, epochs, *values = [numbers[span] for span in spans]
+            for key, own in zip(keys, values, strict=True):
+                found[key] = own, steps, epochs
+        return found
 
 
 def _in_order(named: Mapping[str, _T | UnsetType], text: str, begin: int, end: int) -> dict[str, _T] | None:

@@ -20,7 +20,7 @@ MAX_TENSORS = 200_000
 """Tensors of a file; the largest models, with experts and the state of an optimizer, have some ten thousand."""
 
 MAX_JSON = 4_000_000
-"""Brackets, commas and colons of a JSON document in a header: a tensor has about 13, and each costs 70 bytes at most."""
+"""Brackets, commas and colons of a JSON document in a header: a tensor has about 13; each costs 70 bytes at most."""
 
 ITEM_SIZES = {
     "bool": 1, "int8": 1, "uint8": 1, "int16": 2, "uint16": 2, "int32": 4, "uint32": 4, "int64": 8, "uint64": 8,
@@ -113,15 +113,21 @@ def shape_of(numbers: object) -> tuple[int, ...] | None:
 
     The elements must be countable in 63 bits even where one dimension is 0: no library makes others.
     """
-    if not isinstance(numbers, list | tuple) or len(numbers) > MAX_RANK:
-        return None
+    shape = sizes_of(numbers)
     count = 1
-    for number in numbers:
-        if type(number) is not int or not 0 <= number < 2**63:
-            return None
-        count *= number or 1
+    for size in shape or ():
+        count *= size or 1
         if count >= 2**63:
             return None
+    return shape
+
+
+def sizes_of(numbers: object) -> tuple[int, ...] | None:
+    """Whole numbers that are not negative, of which there are not too many (strides, offsets); None for others."""
+    if not isinstance(numbers, list | tuple) or len(numbers) > MAX_RANK:
+        return None
+    if not all(type(n) is int and 0 <= n < 2**63 for n in numbers):
+        return None
     return tuple(numbers)
 
 

@@ -14,11 +14,11 @@ from mldiag.artifacts import Artifact, Scalar
 from mldiag.checkpoints import Checkpoint, Tensor
 from mldiag.errors import ReadError
 from mldiag.files import File
-from mldiag.readers._weights.binary import Window, bytes_of, listed, shape_of, shown, window
+from mldiag.readers._weights.binary import MAX_RANK, MAX_TENSORS, Window, bytes_of, listed, shape_of, shown, window
 
 ARRAY, _COMPLEX, NUMBER = 1, 2, 3
 """Flax' extension types: an array, a complex number, a number of NumPy."""
-MAX_VALUES = 2_000_000
+MAX_VALUES = 1_000_000
 MAX_DEPTH = 64
 MAX_TEXT = 1_000
 MAX_NAME = 2_000
@@ -81,6 +81,7 @@ class _Walk:
             raise _Bad(f"more than the {MAX_VALUES:,} values, or the {MAX_DEPTH} levels, that are looked at")
         if len(name) > MAX_NAME:
             raise _Bad(f"a name of more than {MAX_NAME:,} characters")
+        self._left -= len(name) // 50  # each value has a copy of the names it lies in
         kind = self.take(1)[0]
         if 0x80 <= kind < 0x90 or kind in _MAPS:
             self.map(name, self.number(_MAPS[kind]) if kind in _MAPS else kind & 15, depth)
@@ -177,10 +178,12 @@ class _Walk:
             if packing and struct.calcsize(packing) == length:
                 self.note(name, struct.unpack(packing, data)[0])
         else:
+            if len(self.tensors) == MAX_TENSORS:
+                raise _Bad(f"more than the {MAX_TENSORS:,} arrays that are looked at")
             self.tensors.append(Tensor(name, shape, dtype, at, length))
             wanted = bytes_of(shape, dtype)
             if wanted is not None and wanted != length:
-                self.troubles.append(f"{name}: {length:,} bytes for shape {list(shape)} of {dtype}")
+                self.troubles.append(f"{shown(name)}: {length:,} bytes for shape {list(shape)} of {dtype}")
         if cut:
             raise _Bad(f"the file ends at byte {self._window.size:,}, within {shown(name)} (cut file)")
         self.at = end
@@ -196,8 +199,9 @@ class _Walk:
             rank = kind & 15
         else:
             return None, "", 0
-        if rank > 64:
+        if rank > MAX_RANK:
             return None, "", 0
+        self._left -= rank
         sizes = [self.integer() for _ in range(rank)]
         dtype = self.key()
         kind = self.take(1)[0]

@@ -13,12 +13,15 @@ from mldiag.artifacts import Artifact, Scalar
 from mldiag.checkpoints import Checkpoint, Tensor
 from mldiag.errors import ReadError
 from mldiag.files import File
-from mldiag.readers._weights.binary import MAX_RANK, Window, listed, shown, window
+from mldiag.readers._weights.binary import MAX_TENSORS, Window, listed, shape_of, shown, window
 from mldiag.tokens import Tokenizer
 
 MAX_TEXT = 1_000
-MAX_ENTRIES = 200_000
-"""Entries of the metadata, and tensors, that are read; the largest models have some thousands."""
+MAX_ENTRIES = 20_000
+"""Entries of the metadata; models have some dozen."""
+MAX_NAME = 256
+"""Bytes of a tensor's name; ggml itself stops at 64."""
+_MAX_DIMS = 8  # ggml itself stops at 4
 MAX_ITEMS = 50_000_000
 """Items of all arrays together that are passed over one by one."""
 _NESTED = 50  # how much longer that takes where an item is an array itself
@@ -111,7 +114,7 @@ def read(file: File) -> Iterator[Artifact]:
             raise ReadError(f"GGUF version {version}, where 1 to 3 are known")
         cursor = _Cursor(whole, 8, version > 1)
         count, entries = cursor.length(), cursor.length()
-        if max(count, entries) > MAX_ENTRIES:
+        if count > MAX_TENSORS or entries > MAX_ENTRIES:
             raise ReadError(
                 f"{count:,} tensors and {entries:,} entries of metadata are promised: the header is damaged"
             )
@@ -188,9 +191,12 @@ def _tensors(cursor: _Cursor, count: int, alignment: int, size: int) -> tuple[li
     found: list[Tensor] = []
     for _ in range(count):
         name, rank = cursor.text(), cursor.number(4)
-        if rank > MAX_RANK:
-            raise ReadError(f"{shown(name)} has {rank:,} dimensions: the header is damaged")
-        shape = tuple(cursor.length() for _ in range(rank))[::-1]
+        if rank > _MAX_DIMS or len(name) > MAX_NAME:
+            raise ReadError(f"{shown(name)} has {rank:,} dimensions or too long a name: the header is damaged")
+        sizes = [cursor.length() for _ in range(rank)][::-1]
+        shape = shape_of(sizes)
+        if shape is None:
+            raise ReadError(f"{shown(name)} has the shape {sizes}: the header is damaged")
         kind, at = cursor.number(4), cursor.number(8)
         dtype, block, width = TYPES.get(kind, (f"type {kind}", 0, 0))
         span = math.prod(shape) // block * width if block and math.prod(shape) % block == 0 else None
@@ -200,8 +206,9 @@ def _tensors(cursor: _Cursor, count: int, alignment: int, size: int) -> tuple[li
     for tensor in found:
         at = start + (tensor.offset or 0)
         if at + (tensor.size or 0) > size:
-            troubles.append(f"{tensor.name} reaches to byte {at + (tensor.size or 0):,} of {size:,}")
+            troubles.append(f"{shown(tensor.name)} reaches to byte {at + (tensor.size or 0):,} of {size:,}")
         if tensor.size is None and not tensor.dtype.startswith("type "):
-            troubles.append(f"{tensor.name}: {tensor.count:,} elements are no whole number of {tensor.dtype} blocks")
+            told = f"{tensor.count:,} elements are no whole number of {tensor.dtype} blocks"
+            troubles.append(f"{shown(tensor.name)}: {told}")
         tensors.append(Tensor(tensor.name, tensor.shape, tensor.dtype, at, tensor.size))
     return tensors, troubles

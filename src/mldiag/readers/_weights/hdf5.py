@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from mldiag.artifacts import Scalar
 from mldiag.errors import ReadError
-from mldiag.readers._weights.binary import MAX_RANK, Window, bytes_of, shape_of
+from mldiag.readers._weights.binary import MAX_RANK, Window, bytes_of, shape_of, shown
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 MAX_OBJECTS = 200_000
@@ -22,6 +22,13 @@ MAX_BLOCKS = 10_000
 """Continuations of one object header; blocks that point to each other would never end."""
 MAX_HEADER = 16 * 2**20
 MAX_TEXT = 2**20
+MAX_NAME = 4_096
+MAX_READ = 256 * 2**20
+"""Bytes of the structure, without values: 200,000 datasets take half of it."""
+MAX_STEPS = 2_000_000
+"""Messages, links and texts; a dataset has about eight."""
+MAX_CHARACTERS = 32 * 2**20
+"""Of all names with those of the groups they lie in, and of all texts of the root."""
 
 _DATASPACE, _LINK_INFO, _DATATYPE, _LINK, _LAYOUT, _ATTRIBUTE, _CONTINUATION, _SYMBOL_TABLE = 1, 2, 3, 6, 8, 12, 16, 17
 _FILTERS = 11
@@ -44,6 +51,22 @@ class Dataset(Struct, frozen=True):
     filters: bytes = b""
 
 
+class _Counted(Window):
+    """A part of a file whose reads are counted: blocks that lie on or in each other could be read for ever."""
+
+    def __init__(self, whole: Window) -> None:
+        super().__init__(whole._stream, whole.size, whole.base)
+        self._bytes = min(4 * whole.size + 2**16, MAX_READ)
+        self._reads = 2 * MAX_STEPS
+
+    def some(self, at: int, size: int) -> bytes:
+        self._bytes -= max(0, min(size, self.size - at))
+        self._reads -= 1
+        if self._bytes < 0 or self._reads < 0:
+            raise ReadError("its blocks lie on each other, or are more than are read")
+        return super().some(at, size)
+
+
 class _Message(Struct, frozen=True):
     kind: int
     flags: int
@@ -63,6 +86,9 @@ class Hdf5:
         self.datasets: list[Dataset] = []
         self.attributes: dict[str, Scalar] = {}
         self.troubles: list[str] = []
+        self._texts: dict[int, dict[int, bytes]] = {}
+        self._steps = MAX_STEPS
+        self._characters = MAX_CHARACTERS
         root = self._superblock()
         self._walk(root)
 
@@ -87,7 +113,7 @@ class Hdf5:
         base, end, root = numbers[0], numbers[2], numbers[5 if version < 2 else 3]
         self.widths = self._offsets, self._lengths
         # Addresses count from the base address, which is where the superblock lies.
-        self._file = whole.part(base, whole.size) if base and base < whole.size else whole
+        self._file = _Counted(whole.part(base, whole.size) if base and base < whole.size else whole)
         self._base = base
         self.file = self._file
         if end > whole.size:
@@ -108,12 +134,30 @@ class Hdf5:
             try:
                 messages = list(self._messages(address))
                 below = list(self._object(messages, name))
+                self._keep((len(name) + 1) * len(below))
             except (ReadError, struct.error, IndexError) as error:
                 if not name:
                     raise ReadError(f"the root group cannot be read: {error}") from error
-                self.troubles.append(f"{name}: {error}")
+                self.troubles.append(f"{shown(name)}: {error}")
                 continue
             nodes += [(at, f"{name}/{key}" if name else key, depth + 1) for key, at in reversed(below)]
+
+    def _step(self) -> None:
+        self._steps -= 1
+        if self._steps < 0:
+            raise ReadError(f"more than the {MAX_STEPS:,} messages and links that are read")
+
+    def _keep(self, characters: int) -> None:
+        self._characters -= characters
+        if self._characters < 0:
+            raise ReadError(f"more than the {MAX_CHARACTERS:,} characters of names and texts that are kept")
+
+    def _name(self, data: bytes) -> str:
+        if len(data) > MAX_NAME:
+            raise ReadError(f"a name of {len(data):,} bytes")
+        self._step()
+        self._keep(len(data))
+        return data.decode("utf-8", "replace")
 
     def _object(self, messages: list[_Message], name: str) -> Iterator[tuple[str, int]]:
         """Notes a dataset; of a group, the names in it and where they lie."""
@@ -157,6 +201,7 @@ class Hdf5:
             where = 0
             while where + 8 <= len(data) and count:
                 count -= 1
+                self._step()
                 kind, width, flags = struct.unpack_from("<HHB", data, where)
                 message = _Message(kind, flags, data[where + 8 : where + 8 + width])
                 where += 8 + width
@@ -180,6 +225,7 @@ class Hdf5:
             data = self._block(start, length)
             where = 0
             while where + head <= len(data):
+                self._step()
                 kind, size, marks = struct.unpack_from("<BHB", data, where)
                 message = _Message(kind, marks, data[where + head : where + head + size])
                 where += head + size
@@ -233,11 +279,11 @@ class Hdf5:
         for at in range(0, count * step, step):
             kind = struct.unpack_from("<I", data, at + 2 * self._offsets)[0]
             start = self._address(data, at)
-            end = names.find(b"\0", start)
+            end = names.find(b"\0", start, start + MAX_NAME)
             if end < 0:
-                raise ReadError("a name that is not in the heap of names")
+                raise ReadError("a name that is not in the heap of names, or too long")
             if kind != 2:  # a symbolic link repeats what stands elsewhere
-                yield names[start:end].decode("utf-8", "replace"), self._address(data, at + self._offsets)
+                yield self._name(names[start:end]), self._address(data, at + self._offsets)
 
     def _link(self, data: bytes) -> tuple[str, int] | None:
         flags = data[1]
@@ -250,7 +296,7 @@ class Hdf5:
         width = 1 << (flags & 3)
         size = self._number(data, at, width)
         at += width
-        name = data[at : at + size].decode("utf-8", "replace")
+        name = self._name(data[at : at + size])
         return (name, self._address(data, at + size)) if kind == 0 else None
 
     def _dense(self, data: bytes, name: str) -> Iterator[tuple[str, int]]:
@@ -276,9 +322,9 @@ class Hdf5:
         expected = bytes_of(shape, dtype)
         if offset is not None and size is not None:
             if expected is not None and size < expected:
-                self.troubles.append(f"{name}: {size:,} bytes for shape {list(shape)} of {dtype}")
+                self.troubles.append(f"{shown(name)}: {size:,} bytes for shape {list(shape)} of {dtype}")
             if offset + size > self._file.size:
-                self.troubles.append(f"{name} reaches to byte {offset + size:,} of {self._file.size:,}")
+                self.troubles.append(f"{shown(name)} reaches to byte {offset + size:,} of {self._file.size:,}")
             offset += self._file.base
         layout, filters = (by_kind[k].data if k in by_kind else b"" for k in (_LAYOUT, _FILTERS))
         return Dataset(name, shape, dtype, offset, size, layout, filters)
@@ -291,7 +337,7 @@ class Hdf5:
         sizes = [self._number(data, start + i * self._lengths, self._lengths) for i in range(rank)]
         shape = shape_of(sizes)
         if shape is None:
-            raise ReadError(f"the shape {sizes[:8]}")
+            raise ReadError(f"the shape {sizes[:8]}, which no array has")
         return shape
 
     def _place(self, data: bytes) -> tuple[int | None, int | None]:
@@ -312,7 +358,7 @@ class Hdf5:
         for size in sizes:
             parts.append(data[at : at + size])
             at += -(-size // 8) * 8 if version == 1 else size
-        name = parts[0].split(b"\0")[0].decode("utf-8", "replace")
+        name = self._name(parts[0].split(b"\0")[0][:MAX_NAME])
         if not name or len(parts[1]) < 8 or len(parts[2]) < 2 or parts[2][1]:
             return  # a list, such as the names of the layers, is no scalar
         found = self._scalar(parts[1], data[at:])
@@ -338,21 +384,27 @@ class Hdf5:
 
     def _global(self, address: int, index: int) -> bytes | None:
         """A text of changing length, which lies in a collection of its own."""
+        if address not in self._texts:
+            self._texts[address] = dict(self._collection(address))
+        return self._texts[address].get(index)
+
+    def _collection(self, address: int) -> Iterator[tuple[int, bytes]]:
         head = self._file.read(address, 8 + self._lengths, "a collection of texts")
         size = self._number(head, 8, self._lengths)
         if head[:4] != b"GCOL" or size > MAX_HEADER:
-            return None
+            return
         data = self._file.some(address, size)
         at = 8 + self._lengths
         while at + 8 + self._lengths <= len(data):
+            self._step()
             number, length = self._number(data, at, 2), self._number(data, at + 8, self._lengths)
             at += 8 + self._lengths
-            if number == index:
-                return data[at : at + min(length, MAX_TEXT)]
             if not number:
-                return None
+                return
+            text = data[at : at + min(length, MAX_TEXT)]
+            self._keep(len(text))
+            yield number, text
             at += -(-length // 8) * 8
-        return None
 
 
 def _dtype(data: bytes) -> str:

@@ -71,7 +71,8 @@ def _decoded(text: object) -> Any:
     if not isinstance(text, str | bytes):
         return None
     try:
-        return decoded(text.encode("utf-8", "replace") if isinstance(text, str) else text, "the configuration", MAX_VALUES)
+        data = text.encode("utf-8", "replace") if isinstance(text, str) else text
+        return decoded(data, "the configuration", MAX_VALUES)
     except ReadError:
         return None
 

@@ -21,6 +21,7 @@ from mldiag.readers._weights.zip import STORED, Archive
 from mldiag.vocabulary import split_of
 
 MAGIC = b"\x93NUMPY"
+_SHORT = 1024  # bytes in which nearly every header ends
 LONGEST = 2**20
 """Bytes of a header; NumPy itself refuses to parse one over 10,000 that it does not trust."""
 
@@ -119,7 +120,8 @@ def _archive(file: File, archive: Archive) -> Iterator[Artifact]:
         if not member.name.endswith(".npy"):
             continue
         try:
-            found = header(archive.start(member, 2**16), member.name)
+            data = archive.start(member, _SHORT)
+            found = header(archive.start(member, 2**16) if len(data) == _SHORT else data, member.name)
             start = archive.offset(member) + found.start if member.method == STORED else None
         except ReadError as error:
             troubles.append(error.reason)

@@ -15,7 +15,7 @@ from mldiag.checkpoints import Checkpoint, Tensor
 from mldiag.errors import ReadError
 from mldiag.files import File, size_of
 from mldiag.readers._protobuf import I32, I64, LEN, VARINT, Malformed, signed, varint
-from mldiag.readers._weights.binary import ITEM_SIZES, MAX_RANK, Window, listed, shape_of, window
+from mldiag.readers._weights.binary import ITEM_SIZES, MAX_RANK, MAX_TENSORS, Window, listed, shape_of, shown, window
 
 TYPES = {
     1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64", 8: "string", 9: "bool",
@@ -24,10 +24,11 @@ TYPES = {
     23: "float4_e2m1fn_x2", 24: "float8_e8m0fnu",
 }  # fmt: skip
 MAX_TEXT = 4_096
-MAX_FIELDS = 5_000_000
+MAX_FIELDS = 2_000_000
 """Fields that are walked through; the graphs of the largest language models have some hundred thousand."""
-MAX_TENSORS = 200_000
-"""Tensors that are kept; a weight of no bytes takes two in the file and half a kilobyte here."""
+MAX_TEXTS = 32 * 2**20
+"""Bytes of all names and properties together."""
+MAX_PROPERTIES = 2_000
 
 _GRAPH, _INITIALIZER = 7, 5
 _TEXTS = {2: "producer_name", 3: "producer_version", 4: "domain"}
@@ -35,6 +36,7 @@ _NUMBERS = {1: "ir_version", 5: "model_version"}
 _PROPERTIES = 14
 # Of a TensorProto; the lists hold numbers in the message itself.
 _RAW, _EXTERNAL, _LISTS = 9, 13, frozenset({4, 5, 6, 7, 10, 11})
+_PLACE = frozenset({"location", "offset", "length"})
 _PACKED = {4: "float32", 10: "float64"}
 """Lists whose bytes are those of the tensor, where they stand in one piece."""
 
@@ -49,6 +51,7 @@ class _Walk:
         self._piece = b""
         self._from = 0
         self._left = MAX_FIELDS
+        self._texts = MAX_TEXTS
 
     def bytes(self, at: int, size: int) -> bytes:
         """Up to so many bytes."""
@@ -90,7 +93,16 @@ class _Walk:
             at += used + size
 
     def text(self, at: int, size: int) -> str:
-        return self.bytes(at, size).decode("utf-8", "replace") if size <= MAX_TEXT else ""
+        if size > MAX_TEXT:
+            return ""
+        self._texts -= size
+        if self._texts < 0:
+            raise Malformed(f"more than the {MAX_TEXTS:,} bytes of names that are read")
+        return self.bytes(at, size).decode("utf-8", "replace")
+
+    def count(self, more: int) -> None:
+        """Counts what is read like fields, but is none."""
+        self._left -= more
 
 
 class _Weight(Struct):
@@ -123,7 +135,7 @@ def read(file: File) -> Iterator[Artifact]:
                     metadata[_TEXTS[number]] = walk.text(value, size)
                 elif number in _NUMBERS and wire == VARINT:
                     metadata[_NUMBERS[number]] = signed(value)
-                elif number == _PROPERTIES and wire == LEN:
+                elif number == _PROPERTIES and wire == LEN and len(metadata) < MAX_PROPERTIES:
                     key, text = _entry(walk, value, size)
                     metadata[key] = text
         except Malformed as error:
@@ -174,6 +186,7 @@ def _weight(walk: _Walk, start: int, end: int) -> _Weight:
             while at < len(data):
                 dim, at = varint(data, at)
                 found.dims.append(signed(dim))
+            walk.count(len(found.dims))
         elif number == 2 and wire == VARINT:
             found.kind = value
         elif number == 8 and wire == LEN:
@@ -182,7 +195,8 @@ def _weight(walk: _Walk, start: int, end: int) -> _Weight:
             found.raw = value, size
         elif number == _EXTERNAL and wire == LEN:
             key, text = _entry(walk, value, size)
-            found.external[key] = text
+            if key in _PLACE:
+                found.external[key] = text
         elif number in _PACKED and wire == LEN and found.raw is None and not found.filled:
             found.packed = number, value, size
             found.filled = True
@@ -206,7 +220,7 @@ def _tensors(file: File, weights: list[_Weight]) -> tuple[list[Tensor], list[str
     for weight in weights:
         shape = shape_of(weight.dims)
         if shape is None:
-            troubles.append(f"{weight.name}: the shape {weight.dims[:8]}")
+            troubles.append(f"{shown(weight.name)}: the shape {weight.dims[:8]}")
             continue
         dtype = TYPES.get(weight.kind, f"type {weight.kind}")
         item = ITEM_SIZES.get(dtype)
@@ -216,15 +230,15 @@ def _tensors(file: File, weights: list[_Weight]) -> tuple[list[Tensor], list[str
             offset, size, path, trouble = _external(file, folder, weight.external, wanted, sizes)
             tensor = Tensor(weight.name, shape, dtype, offset, size, path)
             if trouble:
-                troubles.append(f"{weight.name}: {trouble}")
+                troubles.append(f"{shown(weight.name)}: {trouble}")
         elif weight.raw is not None:
             tensor = Tensor(weight.name, shape, dtype, *weight.raw)
             if wanted is not None and weight.raw[1] != wanted:
-                troubles.append(f"{weight.name}: {weight.raw[1]:,} bytes for shape {list(shape)} of {dtype}")
+                troubles.append(f"{shown(weight.name)}: {weight.raw[1]:,} bytes for shape {list(shape)} of {dtype}")
         elif weight.packed is not None and _PACKED[weight.packed[0]] == dtype and weight.packed[2] == wanted:
             tensor = Tensor(weight.name, shape, dtype, *weight.packed[1:])
         elif not weight.filled and tensor.count:
-            troubles.append(f"{weight.name}: no values")
+            troubles.append(f"{shown(weight.name)}: no values")
         tensors.append(tensor)
     return tensors, troubles
 

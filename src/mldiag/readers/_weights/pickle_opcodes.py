@@ -14,8 +14,8 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-MAX_OPCODES = 4_000_000
-"""A tensor of a checkpoint costs about 30 opcodes; 4 million take about two seconds and, at the worst, 400 MB."""
+MAX_OPCODES = 2_500_000
+"""A tensor of a checkpoint costs about 30 opcodes; 2.5 million take about two seconds and, at the worst, 300 MB."""
 
 MAX_COPIED = 64 * 2**20
 _ROW = 64  # bytes of a row that is copied
@@ -131,8 +131,10 @@ class Machine:
             raise Malformed(f"the pickle has an opcode or a reference that does not exist: {_told(error)}") from error
         except (TypeError, AttributeError, struct.error, OverflowError, UnicodeError) as error:
             raise Malformed(f"the pickle is damaged: {_told(error)}") from error
+        except Malformed:
+            raise
         except ValueError as error:
-            raise error if isinstance(error, Malformed) else Malformed(f"the pickle is damaged: {_told(error)}") from error
+            raise Malformed(f"the pickle is damaged: {_told(error)}") from error
         raise Malformed(f"the pickle has more than the {limit:,} opcodes that are read")
 
     def take(self, size: int) -> bytes:
@@ -329,7 +331,10 @@ def _byte(m: Machine) -> int:
     return m.data[m.at - 1]
 
 
-def _decoded(data: bytes) -> str:
+def _decoded(m: Machine, size: int) -> str:
+    data = m.counted(size)
+    if len(data) > _MAX_NAME and not data.isascii():
+        m.copy(4 * len(data))  # one wide character makes four bytes of each other
     return data.decode("utf-8", "surrogatepass")
 
 
@@ -370,9 +375,9 @@ def _table() -> dict[int, Callable[[Machine], None]]:
         b"T": _put(lambda m: _latin(m.counted(4))),
         b"U": _put(lambda m: _latin(m.counted(1))),
         b"V": _put(lambda m: m.text()),
-        b"X": _put(lambda m: _decoded(m.counted(4))),
-        b"\x8c": _put(lambda m: _decoded(m.counted(1))),
-        b"\x8d": _put(lambda m: _decoded(m.counted(8))),
+        b"X": _put(lambda m: _decoded(m, 4)),
+        b"\x8c": _put(lambda m: _decoded(m, 1)),
+        b"\x8d": _put(lambda m: _decoded(m, 8)),
         b"B": _put(lambda m: m.counted(4)),
         b"C": _put(lambda m: m.counted(1)),
         b"\x8e": _put(lambda m: m.counted(8)),

@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from mldiag.readers._weights.binary import ITEM_SIZES, shape_of
+from mldiag.readers._weights.binary import ITEM_SIZES, shape_of, sizes_of
 from mldiag.readers._weights.pickle_opcodes import Global, Instance, Persistent
 
 MAX_WRAPPED = 16
@@ -100,7 +100,7 @@ def _dense(args: tuple[Any, ...], name: str) -> Stored | None:
     if len(args) < 4 or not isinstance(args[0], Persistent):
         return None
     reference = args[0].id
-    shape, strides = shape_of(_unsized(args[2])), shape_of(_unsized(args[3]))
+    shape, strides = shape_of(_unsized(args[2])), sizes_of(_unsized(args[3]))
     if shape is None or strides is None or len(shape) != len(strides) or not _is_count(args[1]):
         return None
     if not isinstance(reference, tuple) or len(reference) < 5 or reference[0] != "storage":

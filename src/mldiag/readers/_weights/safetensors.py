@@ -12,7 +12,7 @@ from typing import Any
 from mldiag.checkpoints import Checkpoint, Tensor
 from mldiag.errors import ReadError
 from mldiag.files import File
-from mldiag.readers._weights.binary import HEADER_LIMIT, MAX_TENSORS, decoded, listed, shape_of, shown, window
+from mldiag.readers._weights.binary import HEADER_LIMIT, MAX_TENSORS, decoded, listed, shape_of, shown, sizes_of, window
 
 DTYPES = {
     "BOOL": ("bool", 8), "U8": ("uint8", 8), "I8": ("int8", 8), "U16": ("uint16", 16), "I16": ("int16", 16),
@@ -75,7 +75,7 @@ def tensors_of(entries: Mapping[str, Any], start: int) -> tuple[list[Tensor], li
             troubles.append(f"{label}: no object with dtype, shape and data_offsets")
             continue
         dtype, bits = DTYPES.get(str(entry.get("dtype")), ("", 0))
-        shape, span = shape_of(entry.get("shape")), shape_of(entry.get("data_offsets"))
+        shape, span = shape_of(entry.get("shape")), sizes_of(entry.get("data_offsets"))
         if not dtype:
             troubles.append(f"{label}: unknown type {str(entry.get('dtype'))[:20]}")
         elif shape is None or span is None or len(span) != 2 or span[0] > span[1]:

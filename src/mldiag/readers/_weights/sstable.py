@@ -16,7 +16,11 @@ from mldiag.readers._weights.binary import Window
 MAGIC = bytes.fromhex("57fb808b247547db")
 BLOCK_LIMIT = 4 * 2**20
 """Bytes of a block; TensorFlow writes blocks of 256 kB."""
-MAX_ENTRIES = 5_000_000
+MAX_ENTRIES = 200_000
+"""Entries; one of a long key or value counts for more."""
+MAX_KEY = 4_096
+TABLE_LIMIT = 64 * 2**20
+"""Bytes of all blocks; each has a checksum, which is computed byte by byte. 100,000 tensors take 6 MB."""
 _NONE, _SNAPPY = 0, 1
 
 
@@ -35,15 +39,15 @@ def entries(window: Window) -> Iterator[tuple[bytes, bytes]]:
             _, at = varint(footer, at)
         start, at = varint(footer, at)
         size, at = varint(footer, at)
-        left, unread = MAX_ENTRIES, window.size
+        left, unread = MAX_ENTRIES, min(window.size, TABLE_LIMIT)
         for _, handle in _pairs(_block(window, start, size)):
             place, behind = varint(handle, 0)
             length, _ = varint(handle, behind)
             unread -= length
             if unread < 0:
-                raise Malformed("its blocks overlap")
+                raise Malformed("its blocks overlap, or are more than are read")
             for pair in _pairs(_block(window, place, length)):
-                left -= 1
+                left -= 1 + (len(pair[0]) + len(pair[1])) // 200
                 if left < 0:
                     raise ReadError(f"the table has more than the {MAX_ENTRIES:,} entries that are read")
                 yield pair
@@ -78,6 +82,8 @@ def _pairs(block: bytes) -> Iterator[tuple[bytes, bytes]]:
         size, at = varint(block, at)
         if shared > len(key) or at + own + size > end:
             raise Malformed("an entry that is cut")
+        if shared + own > MAX_KEY:
+            raise Malformed(f"a key of {shared + own:,} bytes")
         key = key[:shared] + block[at : at + own]
         yield key, block[at + own : at + own + size]
         at += own + size
