@@ -1,17 +1,17 @@
 """Damaged and made-up checkpoints, hundreds of thousands of each format, through the readers of their headers.
 
-    python benchmarks/fuzz_checkpoints.py [--inputs 200000] [--seed 0] [--formats gguf,onnx] [--state FILE] [SEED_FILE...]
+    python benchmarks/fuzz_checkpoints.py [--inputs 200000] [--seed 0] [--formats gguf,onnx] [--state FILE] [FILE...]
 
-Each input is made from a small valid file (those of the readers' tests, and the files that are named) by bit flips, cuts,
-splices, and numbers at their boundaries, half of the time below the structure that would stop a reader at once: inside
-the members of an archive, the header of safetensors, the messages of protobuf, the blocks of a table with their checksums
-made right again, and as opcodes of a pickle. It is determined by seed, format and number alone.
+Each input is made from a small valid file (those of the readers' tests, and the files that are named) by bit flips,
+cuts, splices, and numbers at their boundaries, half of the time below the structure that would stop a reader at once:
+inside the members of an archive, the header of safetensors, the messages of protobuf, the blocks of a table with their
+checksums made right again, and as opcodes of a pickle. It is determined by the valid files, seed, format and number.
 
 Two worker processes read with the readers' own functions, from memory. Expected is an artifact or a `ReadError` of one
-line. Counted besides are crashes (any other exception, or the end of the process), hangs (more than 5 seconds of CPU) and
-excess of memory (256 MiB above that of the process before the first input). Any of these is printed with the number of
-its input and makes the exit code 1; `--show FORMAT:NUMBER` writes that input to standard output. With `--state` a run
-that was ended is taken up again.
+line. Counted besides are crashes (any other exception, or the end of the process), hangs (more than 5 seconds of CPU)
+and excess of memory (256 MiB above that of the process before the first input). Any of these is printed with the number
+of its input and makes the exit code 1; `--show FORMAT:NUMBER` writes that input to standard output. With `--state` a
+run that was ended is taken up again.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "readers"))
 
-import checkpoint_files as made  # noqa: E402
+import checkpoint_files as made
 
-from mldiag.errors import ReadError  # noqa: E402
-from mldiag.files import File  # noqa: E402
-from mldiag.parts import readers_in  # noqa: E402
-from mldiag.readers import Reader  # noqa: E402
-from mldiag.readers._events.crc32c import crc32c, masked  # noqa: E402
+from mldiag.errors import ReadError
+from mldiag.files import File
+from mldiag.parts import readers_in
+from mldiag.readers import Reader
+from mldiag.readers._events.crc32c import crc32c, masked
 
 WORKERS = 2
 BATCH = 1_000
@@ -60,17 +60,17 @@ NUMBERS = (0, 1, 2, 7, 8, 127, 128, 255, 256, 2**15, 2**16 - 1, 2**16, 2**24, 2*
 DIGITS = (b"0", b"-1", b"1", b"4294967296", b"9223372036854775807", b"18446744073709551616", b"1e999", b"1.5",
           b"9" * 400, b"null", b"[]", b"{}", b'""', b"true")  # fmt: skip
 OPCODES = (
-    [bytes([n]) for n in b"(.012NQabdeloRstu)]}\x81\x85\x86\x87\x88\x89\x8f\x90\x91\x92\x93\x94\x97\x98"]
-    + [b"K\1", b"M\1\2", b"J\xff\xff\xff\xff", b"G" + bytes(8), b"I5\n", b"L5L\n", b"F1.5\n", b"S'a'\n", b"Va\n", b"Pa\n"]
-    + [b"h\0", b"h\1", b"h\5", b"q\0", b"q\1", b"q\5", b"j\1\0\0\0", b"r\2\0\0\0", b"g0\n", b"p3\n", b"\x80\2", b"\x80\5"]
-    + [b"X\1\0\0\0a", b"\x8c\1a", b"C\1a", b"\x8a\1\5", b"\x8a\x0a" + b"\xff" * 10, b"\x8b\xff\xff\xff\x7f", b"\x8b\1\0\0\0\1"]
-    + [b"X\xff\xff\xff\xff", b"\x8e\xff\xff\xff\xff\xff\xff\xff\xff", b"\x96" + bytes(8), b"\x95" + b"\xff" * 8, b"\x82\1"]
-    + [b"ccollections\nOrderedDict\n", b"ctorch._utils\n_rebuild_tensor_v2\n", b"ctorch\nFloatStorage\n", b"cos\nsystem\n"]
-    + [b"ctorch._utils\n_rebuild_parameter\n", b"ctorch._utils\n_rebuild_sparse_tensor\n", b"cnumpy\ndtype\n", b"ia\nb\n"]
-    + [b"cnumpy.core.multiarray\n_reconstruct\n", b"cnumpy.core.multiarray\nscalar\n", b"c_codecs\nencode\n"]
-    + [b"ctorch._tensor\n_rebuild_from_type_v2\n", b"ctorch\nSize\n", b"cbuiltins\nset\n", b"copy_reg\n_reconstructor\n"]
-    + [b"X\7\0\0\0storage", b"X\1\0\0\0" + b"0", b"X\3\0\0\0cpu"]
-)  # fmt: skip
+    *(bytes([n]) for n in b"(.012NQabdeloRstu)]}\x81\x85\x86\x87\x88\x89\x8f\x90\x91\x92\x93\x94\x97\x98"),
+    *(b"K\1", b"M\1\2", b"J\xff\xff\xff\xff", b"G" + bytes(8), b"I5\n", b"L5L\n", b"F1.5\n", b"S'a'\n", b"Va\n"),
+    *(b"h\0", b"h\1", b"h\5", b"q\0", b"q\1", b"q\5", b"j\1\0\0\0", b"r\2\0\0\0", b"g0\n", b"p3\n", b"\x80\2"),
+    *(b"\x80\5", b"X\1\0\0\0a", b"\x8c\1a", b"C\1a", b"\x8a\1\5", b"\x8a\x0a" + b"\xff" * 10, b"\x8b\1\0\0\0\1"),
+    *(b"\x8b\xff\xff\xff\x7f", b"X\xff\xff\xff\xff", b"\x8e" + b"\xff" * 8, b"\x96" + bytes(8), b"\x95" + b"\xff" * 8),
+    *(b"\x82\1", b"Pa\n", b"ccollections\nOrderedDict\n", b"ctorch._utils\n_rebuild_tensor_v2\n", b"ctorch\nSize\n"),
+    *(b"ctorch\nFloatStorage\n", b"cos\nsystem\n", b"ctorch._utils\n_rebuild_parameter\n", b"cnumpy\ndtype\n"),
+    *(b"ctorch._utils\n_rebuild_sparse_tensor\n", b"ia\nb\n", b"cnumpy.core.multiarray\n_reconstruct\n"),
+    *(b"cnumpy.core.multiarray\nscalar\n", b"c_codecs\nencode\n", b"ctorch._tensor\n_rebuild_from_type_v2\n"),
+    *(b"cbuiltins\nset\n", b"copy_reg\n_reconstructor\n", b"X\7\0\0\0storage", b"X\1\0\0\0" + b"0", b"X\3\0\0\0cpu"),
+)
 
 
 # How an input comes out of valid ones.
@@ -149,6 +149,7 @@ def zipped(members: dict[str, bytes], dice: Random) -> bytes:
 
 
 def unzipped(data: bytes) -> dict[str, bytes]:
+    """Members by name."""
     import io
     import zipfile
 
@@ -179,6 +180,7 @@ def in_archive(inner: Callable[[str], Mutate]) -> Mutate:
 
 
 def of_safetensors(data: bytes, dice: Random, others: Sequence[bytes]) -> bytes:
+    """Damage to the header, below its right length."""
     if dice.randrange(3) == 0:
         return damaged(data, dice, others)
     length = int.from_bytes(data[:8], "little")
@@ -209,10 +211,7 @@ def of_protobuf(data: bytes, dice: Random, others: Sequence[bytes], depth: int =
         return damaged(data, dice, others)
     at = dice.randrange(len(found))
     number, wire, value = found[at]
-    if isinstance(value, int):
-        value = dice.choice(NUMBERS)
-    else:
-        value = of_protobuf(value, dice, others, depth + 1)
+    value = dice.choice(NUMBERS) if isinstance(value, int) else of_protobuf(value, dice, others, depth + 1)
     found[at : at + 1] = [(number, wire, value)] * dice.choice((0, 1, 1, 1, 1, 2, 30))
     if dice.randrange(8) == 0:
         found.append((dice.choice((1, 2, 5, 7, 8, 9, 13, 14, 2**29 - 1)), 0, dice.choice(NUMBERS)))
@@ -290,11 +289,13 @@ def of_hdf5(data: bytes, dice: Random, others: Sequence[bytes]) -> bytes:
 
 
 def of_legacy(data: bytes, dice: Random, others: Sequence[bytes]) -> bytes:
+    """Opcodes, in half of the inputs behind the magic number."""
     front = 40 if dice.randrange(2) else 0
     return data[:front] + pickled(data[front:], dice, others)
 
 
 def of_msgpack(data: bytes, dice: Random, others: Sequence[bytes]) -> bytes:
+    """Damage with other types of values."""
     changed = bytearray(damaged(data, dice, others) if dice.randrange(2) else data)
     for _ in range(dice.choice((0, 1, 3))):
         if changed:
@@ -303,6 +304,7 @@ def of_msgpack(data: bytes, dice: Random, others: Sequence[bytes]) -> bytes:
 
 
 def of_index(data: bytes, dice: Random, others: Sequence[bytes]) -> bytes:
+    """Names of tensors and files that an index could have, and that none has."""
     if dice.randrange(2):
         return damaged(data, dice, others)
     names = ["a", "b", "é", "x" * 3_000, "", "a/b", "__metadata__"]
@@ -313,6 +315,7 @@ def of_index(data: bytes, dice: Random, others: Sequence[bytes]) -> bytes:
 
 
 def random_numpy(data: bytes, dice: Random, others: Sequence[bytes]) -> bytes:
+    """Headers that NumPy could have written, and nearly so."""
     if dice.randrange(3) == 0:
         return damaged(data, dice, others)
     shape = "".join(f"{dice.choice((0, 1, 3, *NUMBERS))}, " for _ in range(dice.choice((0, 1, 2, 2, 5, 70))))
@@ -342,6 +345,7 @@ class Format:
 
 
 def formats() -> dict[str, Format]:
+    """All of them, by the name in the table."""
     array = made.npy("'<f4'", (2, 3), bytes(24))
     npz = made.archive(
         {"a.npy": array, "b.npy": made.npy("'|O'", (1,), b"pickled"), "c.npy": made.npy("'>i8'", (), bytes(8))}
@@ -456,6 +460,8 @@ def _peak() -> int:
 
 
 class Worker:
+    """A process and the batch it is at."""
+
     def __init__(self, root: Path, seed: int, known: dict[str, Format]) -> None:
         self._given = root, seed, known
         self.start()
@@ -555,6 +561,7 @@ def _lost(results: dict[str, Any], worker: Worker, outcome: str, redo: list[tupl
 
 
 def table(results: dict[str, Any], names: list[str]) -> None:
+    """Prints the counts."""
     print("| format | inputs | accepted | partly | refused | crash | hang | memory | slowest ms | peak MiB |")
     print("|---|---|---|---|---|---|---|---|---|---|")
     for name in names:
@@ -569,6 +576,7 @@ def table(results: dict[str, Any], names: list[str]) -> None:
 
 
 def main() -> int:
+    """The command; 1 where anything but a result or a reason came out."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("files", nargs="*", type=Path, help="more valid files, by their names' endings")
     parser.add_argument("--inputs", type=int, default=200_000, help="of each format")

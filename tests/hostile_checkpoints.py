@@ -183,7 +183,7 @@ def quoted(count: int) -> bytes:
     body, headers = b"", []
     squeezed = packed(kernel)
     for index in reversed(range(count)):
-        known = squeezed + body if not body else body
+        known = body or squeezed
         local = b"PK\3\4" + struct.pack("<HHHHHIIIHH", 20, 0, 8, 0, 0, 0, len(known), 2**20, 1, 0) + b"x"
         quote = b"\0" + struct.pack("<HH", len(local), 65535 - len(local)) + local
         headers.append((index, len(known)))

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from mldiag.api import (
+    Call,
     Curves,
     Evidence,
     Finding,
@@ -49,7 +50,7 @@ _BOOSTED = ("num_leaves", "n_estimators", "num_boost_round", "max_depth", "tree_
 
 @rule("CFG011", severity="warning", pre=True, explains=("CUR003", "CUR007", "CUR014", "CKP002"))
 def weight_decay_range(
-    settings: Settings,
+    settings: Settings | None,
     program: Program | None,
     plan: Plan | None,
     curves: Curves | None,
@@ -80,8 +81,8 @@ def weight_decay_range(
     hardly decayed at all, and those without any are driven to zero at the full learning rate.
 
     ## Inputs
-    Settings `weight_decay`, `lr`, `optimizer`, `momentum`; the optimizer that the source calls; the logged rates, whose
-    mean replaces the stated one, and the steps of the run.
+    Settings `weight_decay`, `lr`, `optimizer`, `momentum`, else the numbers that the source gives its one optimizer of
+    PyTorch; the logged rates, whose mean replaces the stated one, and the steps of the run.
 
     ## Options
     `max_shrink` (default 0.01 of a weight a step, a half-life of 69 steps; of 184 labelled runs that state a decay the
@@ -97,26 +98,38 @@ def weight_decay_range(
     Loshchilov and Hutter 2019 (decoupled decay); Brown et al. 2020, appendix B (0.1); Touvron et al. 2021, table 9
     (0.05); Dosovitskiy et al. 2021, table 3 (0.3); Liu et al. 2022 (0.05); He et al. 2016 (1e-4); Chen et al. 2023.
     """
-    decay, amount = _decay(settings, program)
-    if amount == 0:
+    settings = settings or Settings()
+    call = _written(program) if "weight_decay" not in settings else None
+    if call is not None:
+        number = as_number(call.keywords["weight_decay"])
+        source: Source | None = call.where.get("weight_decay", call.source)
+        decay, amount = None, number or 0.0
+        place: Source | None = call.source
+        kind = _by_call(call)
+    else:
+        decay, amount = _decay(settings, program)
+        source = decay.source
+        kind, place = _optimizer(settings, program) if amount > 0 else (_UNKNOWN, None)
+    if amount == 0 or kind is None:
         return
-    kind, place = _optimizer(settings, program)
+    title = f"set the weight decay to {kind.usual:g}"
+    fix = Fix.unsafe(title, edit_setting(decay, kind.usual)) if decay is not None else Fix.show(title)
     if amount < 0:
         yield Finding(
             f"the weight decay is {amount:g}: below zero it makes weights grow",
-            at=decay.source,
-            evidence=(Evidence("weight decay", amount, 0, decay.source),),
-            fix=Fix.unsafe(f"set the weight decay to {kind.usual:g}", edit_setting(decay, kind.usual)),
+            at=source,
+            evidence=(Evidence("weight decay", amount, 0, source),),
+            fix=fix,
         )
         return
     if amount <= kind.high:
         return
-    evidence = [Evidence("weight decay", amount, kind.high, decay.source)]
+    evidence = [Evidence("weight decay", amount, kind.high, source)]
     if place is not None:
         evidence.append(Evidence("optimizer", kind.name, at=place))
     told = f"the weight decay is {amount:g}, above the {kind.high:g} that is the most usual for {kind.name}"
     shrink = None
-    rate = _rate(settings, curves)
+    rate = _rate(settings, curves, call)
     if rate is not None and kind is not _L2:
         value, at, what = rate
         momentum = settings.get("momentum", float) if kind is _SGD else None
@@ -140,13 +153,28 @@ def weight_decay_range(
         raise NotApplicable("nothing says which optimizer the weight decay is of")
     yield Finding(
         told,
-        at=decay.source,
+        at=source,
         evidence=tuple(evidence),
         severity=None if strong else Severity.INFO,
-        fix=Fix.unsafe(f"set the weight decay to {kind.usual:g}", edit_setting(decay, kind.usual)),
+        fix=fix,
         advice="with AdamW, weights decay apart from their gradients" if kind is _L2 else "",
         explains=None if strong else (),
     )
+
+
+def _written(program: Program | None) -> Call | None:
+    """The optimizer of PyTorch whose decay is a number in the source, where there is one such call and no other."""
+    made = [
+        c
+        for s in (program.sources if program is not None else ())
+        for c in s.calls
+        if c.resolved.startswith("torch.optim.") and "lr_scheduler" not in c.resolved and c.last[:1].isupper()
+    ]
+    return made[0] if len(made) == 1 and as_number(made[0].keywords.get("weight_decay")) is not None else None
+
+
+def _by_call(call: Call) -> _Kind | None:
+    return _L2 if call.last == "Adam" and not call.keywords.get("decoupled_weight_decay") else _by_name(call.last)
 
 
 def _decay(settings: Settings, program: Program | None) -> tuple[SettingValue, float]:
@@ -194,8 +222,8 @@ def _by_name(name: str) -> _Kind | None:
     return _SGD if plain in ("sgd", "sgdm", "momentum", "nesterov", "momentumsgd") else None
 
 
-def _rate(settings: Settings, curves: Curves | None) -> tuple[float, Source | None, str] | None:
-    """The mean of the logged rates, else the stated one."""
+def _rate(settings: Settings, curves: Curves | None, call: Call | None) -> tuple[float, Source | None, str] | None:
+    """The mean of the logged rates, else the stated one, else that of the call with the decay."""
     curve = curves.get("lr") if curves is not None else None
     if curve is not None and len(curve.values):
         mean = math.fsum(curve.values) / len(curve.values)
@@ -204,9 +232,10 @@ def _rate(settings: Settings, curves: Curves | None) -> tuple[float, Source | No
             return mean, curve.source, "learning rate" if same else "mean logged learning rate"
     stated = settings.effective("lr")
     number = as_number(stated.value) if stated is not None else None
-    if stated is None or number is None or number <= 0:
-        return None
-    return number, stated.source, "learning rate"
+    if stated is not None and number is not None and number > 0:
+        return number, stated.source, "learning rate"
+    written = as_number(call.keywords.get("lr")) if call is not None and stated is None else None
+    return (written, call.where["lr"], "learning rate") if call is not None and written and written > 0 else None
 
 
 def _percent(share: float) -> str:

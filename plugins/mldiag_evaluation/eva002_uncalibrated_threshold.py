@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mldiag.api import Decision, Decisions, Evidence, Finding, NotApplicable, Severity, rule
-from mldiag_evaluation.calibration import correction, named, numbers
+from mldiag_evaluation.calibration import correction, is_informative, named, numbers
 
 _DEFAULT = 0.5
 
@@ -24,10 +24,11 @@ def uncalibrated_threshold(
     ## What it checks
     What the threshold in use scores on labelled examples against the best there is. The best of a set is always better
     on that set, by chance; so each fifth of the examples is judged with the threshold of the other four, and the gain
-    must be `min_gain` and `sigmas` times its own sampling error. Information only where the threshold is the best by
-    another sensible measure: it has (nearly) the highest Youden's J, or it is 0.5 and the scores are calibrated
-    probabilities, so that it makes the fewest errors. Skipped where a file says that the threshold serves another
-    purpose (`target_recall`, `max_fpr`, a percentile).
+    must be `min_gain` and `sigmas` times its own sampling error. Scores that rank the classes no better than chance, by
+    `sigmas` errors of the area under the ROC curve, are left out: of them calling everything positive has the best F1.
+    Information only where the threshold is the best by another sensible measure: it has (nearly) the highest Youden's
+    J, or it is 0.5 and the scores are calibrated probabilities, so that it makes the fewest errors. Skipped where a
+    file says that the threshold serves another purpose (`target_recall`, `max_fpr`, a percentile).
 
     ## Why it matters
     The scores are better than what the program makes of them, and a comparison of models by F1 compares their
@@ -57,6 +58,7 @@ def uncalibrated_threshold(
     threshold F1 is twice that threshold, for calibrated scores. Cross-fitting: Stone 1974, J. R. Stat. Soc. B 36.
     """
     judged = 0
+    useless = False
     purpose: str | None = None
     for decision in decisions.items:
         if not decision.scored.has_both:
@@ -67,6 +69,9 @@ def uncalibrated_threshold(
         stated = decision.stated.purpose if decision.stated is not None else None
         if stated is not None and "f1" not in stated.lower() and "f_1" not in stated.lower():
             purpose = stated
+            continue
+        if not is_informative(decision, sigmas):
+            useless = True  # of such scores calling everything positive has the best F1
             continue
         judged += 1
         used, best = sweep.at(decision.value), sweep.best_f1()
@@ -95,6 +100,8 @@ def uncalibrated_threshold(
         return
     if purpose is not None and not judged:
         raise NotApplicable(f"the threshold was chosen for another purpose than F1: {purpose}")
+    if useless and not judged:
+        raise NotApplicable("the scores do not tell the classes apart, so that no threshold is better than another")
     if not judged:
         raise NotApplicable(f"no table with a threshold has {min_examples:,} examples of each class")
 

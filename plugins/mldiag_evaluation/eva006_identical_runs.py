@@ -40,6 +40,10 @@ _DENSITY = 3.5
 """Width of the band of equal density, in standard deviations of one run: 2 sqrt(pi)."""
 _LOOKED_AT = 64
 """Groups of equal series that a run is held against, of those that share one with it."""
+_LEAST_DECAY, _USUAL_RATE = 1e-6, 1e-3
+"""Share of the weights that a step's decay must take for it to show: a thousand steps take a thousandth."""
+_LEAST_SHARE = 0.01
+"""How far apart two numbers must lie, as a share of the larger, for training to show it."""
 _SYNONYMS = {
     "ce": "crossentropy", "xent": "crossentropy", "categoricalcrossentropy": "crossentropy", "bcewithlogits": "bce",
     "binarycrossentropy": "bce", "meansquarederror": "mse", "meanabsoluteerror": "mae", "l1": "mae", "l2": "mse",
@@ -73,7 +77,9 @@ def identical_runs(
     learning rate, optimizer, batch size, accumulation, dropout, weight decay, label smoothing, sizes of the model and
     its trees, sequence length, stride, loss, warm-up and schedule. Seeds, lengths and paths are left out: a run that
     stopped early does not depend on them. So are two spellings of one thing (`Adam`, `torch.optim.adam`), batches that
-    accumulation makes equal, a warm-up without a schedule, and runs that only evaluate. References as in EVA008.
+    accumulation makes equal, a warm-up without a schedule, schedules that wait for a plateau or a milestone, runs that
+    only evaluate, numbers within 1 % of each other, and weight decays that differ by less than 0.000001 / learning
+    rate. References as in EVA008.
     ## Options
     `least_values` (default 4, values): different values that equal series must have together. `max_chance` (default
     0.01, a probability): chance that any two of the runs agree by rounding. A value of one run hits that of another
@@ -172,8 +178,12 @@ def _differing(group: Group, members: Sequence[Member]) -> dict[str, list[Settin
                     values.setdefault(_meant(name, value), value)
             if len(values) > 1:
                 found[name] = list(values.values())
+    for name in [n for n, values in found.items() if _is_too_small(n, values, members)]:
+        del found[name]
     if {"batch_size", "grad_accum"} <= found.keys() and len({_effective_batch(m) for m in members}) == 1:
         del found["batch_size"], found["grad_accum"]
+    if "lr_schedule" in found and sum(_acts_at_once(v) for v in found["lr_schedule"]) == 0:
+        del found["lr_schedule"]
     if "warmup_steps" in found and _have_no_schedule(members):
         del found["warmup_steps"]
     return found
@@ -195,6 +205,24 @@ def _meant(name: str, value: SettingValue) -> object:
 def _effective_batch(member: Member) -> float | None:
     sizes = [as_number(member.settings[n].value) if n in member.settings else 1.0 for n in ("batch_size", "grad_accum")]
     return None if sizes[0] is None or sizes[1] is None else sizes[0] * sizes[1]
+
+
+def _is_too_small(name: str, values: Sequence[SettingValue], members: Sequence[Member]) -> bool:
+    """Whether a difference cannot be expected to show in the digits of a log."""
+    numbers = [n for v in values if (n := as_number(v.value)) is not None]
+    if len(numbers) < len(values):
+        return False
+    low, high = min(numbers), max(numbers)
+    if name == "weight_decay":
+        rates = [r for m in members if "lr" in m.settings and (r := as_number(m.settings["lr"].value))]
+        return (high - low) * max(rates, default=_USUAL_RATE) < _LEAST_DECAY
+    return high - low < _LEAST_SHARE * max(abs(low), abs(high))
+
+
+def _acts_at_once(schedule: SettingValue) -> bool:
+    """Whether a schedule changes the rate from the first step on: one for plateaus or by milestones may never act."""
+    said = str(schedule.value).lower()
+    return said.rpartition(".")[2] not in _NO_SCHEDULE and not any(w in said for w in ("plateau", "step", "milestone"))
 
 
 def _have_no_schedule(members: Sequence[Member]) -> bool:

@@ -52,6 +52,8 @@ def sum_reduction(
     all evaluations, where n is the batch size, that of evaluation, or the tokens of a batch. Where the source asks for
     a sum (`reduction="sum"`, `size_average=False`), whether the log shows it: a first loss far above ln C, or a
     squared error that is many times the square of the mean error logged beside it.
+    Beside such a line a train loss that is `min_size` times the validation loss or more, and
+    keeps that factor at all evaluations, is a sum, too, over as many examples as nothing states.
 
     ## Why it matters
     The gradients grow with the batch, so that learning rate, clip norm and weight decay mean another thing for every
@@ -100,6 +102,8 @@ def sum_reduction(
             found = _first_of_sum(scale, min_summed)
     if found is None and summed:
         found = _squares(curves, max_spread) or _entropies(curves, summed, max_mean)
+        if found is None and scale is not None:
+            found = _apart(scale, min_size, each_ratio)
     if found is None:
         return
     said, at, evidence = found
@@ -201,6 +205,24 @@ def _against_other(
             Evidence(f"lowest {large.name} / {small.name}", low, n / each, large.source),
             Evidence(f"highest {large.name} / {small.name}", high, n * each, small.source),
             Evidence(what, n, None, at),
+            Evidence("evaluations", len(pair)),
+        ),
+    )
+
+
+def _apart(scale: LossScale, least: int, each: float) -> _Found | None:
+    """A train loss that keeps its distance from the validation loss, where no batch size says how many it sums."""
+    pair = scale.pair
+    if pair is None or scale.middle < least or not scale.keeps_to(scale.middle, each, each):
+        return None
+    low, high = scale.range
+    return (
+        f"{pair.train.name} was {low:.3g} to {high:.3g} times {pair.val.name} at all {len(pair):,} evaluations: it is "
+        "a sum, not a mean",
+        pair.train.at(0),
+        (
+            Evidence(f"lowest {pair.train.name} / {pair.val.name}", low, least, pair.train.source),
+            Evidence(f"highest {pair.train.name} / {pair.val.name}", high, scale.middle * each, pair.val.source),
             Evidence("evaluations", len(pair)),
         ),
     )

@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from mldiag.facts.breaks import Break as Break, Breaks as Breaks
     from mldiag.facts.budget import Budget as Budget
     from mldiag.facts.chance import Chance as Chance
+    from mldiag.facts.checkpoint_pair import CheckpointPair as CheckpointPair
     from mldiag.facts.conflicts import (
         Conflict as Conflict,
         ConflictKind as ConflictKind,
@@ -95,6 +96,14 @@ if TYPE_CHECKING:
     from mldiag.facts.reference_values import ReferenceValues as ReferenceValues
     from mldiag.facts.resumes import Resume as Resume, Resumes as Resumes
     from mldiag.facts.safeguards import Safeguard as Safeguard, Safeguards as Safeguards
+    from mldiag.facts.row_tables import RowTable as RowTable, RowTables as RowTables
+    from mldiag.facts.saved_models import (
+        Part as Part,
+        SavedModel as SavedModel,
+        SavedModels as SavedModels,
+        is_adapter as is_adapter,
+        is_of_another as is_of_another,
+    )
     from mldiag.facts.schedule import (
         Landmark as Landmark,
         Schedule as Schedule,
@@ -107,6 +116,7 @@ if TYPE_CHECKING:
     from mldiag.facts.steering import Steering as Steering
     from mldiag.facts.token_claims import TokenClaim as TokenClaim, TokenClaims as TokenClaims
     from mldiag.facts.token_statistics import Shared as Shared, TokenStatistics as TokenStatistics
+    from mldiag.facts.tensor_statistics import TensorStatistics as TensorStatistics
     from mldiag.facts.training_source import TrainingSource as TrainingSource
     from mldiag.facts.vocabularies import Mismatch as Mismatch, Vocabularies as Vocabularies
     from mldiag.facts.windows import Windows as Windows
@@ -146,6 +156,7 @@ if TYPE_CHECKING:
     from mldiag.rules import Rule as Rule, rule as rule
     from mldiag.run import Run as Run
     from mldiag.scores import Classes as Classes, Scores as Scores, ScoreTable as ScoreTable
+    from mldiag.stats.tensors import Summary as Summary, numbers as numbers
     from mldiag.tokens import (
         TokenFile as TokenFile,
         TokenFiles as TokenFiles,

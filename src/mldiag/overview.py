@@ -253,6 +253,8 @@ def _plain(value: Any, depth: int = 0) -> Any:
         return value
     if isinstance(value, Source):
         return str(value)
+    if type(value) in _SHOWN:  # told in a part of its own, without what must stay secret
+        return str(value.source)
     if isinstance(value, Series | PythonSource):
         return getattr(value, "name", None) or getattr(value, "path", None)
     if isinstance(value, SettingValue):

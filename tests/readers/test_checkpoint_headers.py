@@ -20,6 +20,7 @@ from checkpoint_files import (
     TWO_TENSORS,
     VIEWS,
     archive,
+    flax,
     gguf,
     npy,
     onnx,

@@ -223,8 +223,7 @@ def _troubles(report: Report) -> list[str]:
     for run in report.runs:
         lines += [f"{run.path}/{unread}" for unread in run.unread if unread.known]
         lines += [f"{run.path}: rule {failed.code} failed: {failed.error}" for failed in run.failed]
-        if not run.checked:
-            lines.append(f"{run.path}: every rule was skipped")
+    lines += [f"{run.path}: every rule was skipped" for run in report.unchecked]
     return lines
 
 

@@ -13,7 +13,9 @@ from mldiag.cli import complain, paths_argument, stage_option
 from mldiag.errors import BROKEN
 
 if TYPE_CHECKING:
+    from mldiag.run import Run
     from mldiag.terminal import Page, Part
+    from mldiag.weights import Opened
 
 _FEW = 12
 """Files of one folder and reader, or names of one kind, that are listed one by one."""
@@ -32,40 +34,118 @@ _COUNTED = {
 @paths_argument
 @stage_option
 @click.option("--settings", is_flag=True, help="Only the settings: what each source says, and who wins.")
+@click.option("--values", is_flag=True, help="Of checkpoints: look at every value, and tell what is found.")
+@click.option(
+    "--sort",
+    type=click.Choice(["file", "name", "size", "bytes", "norm", "nan"]),
+    help="Of checkpoints: order of the tensors, the largest first (default: as in the file).",
+)
+@click.option(
+    "--limit", type=click.IntRange(min=1), metavar="N", help="Of checkpoints: the first N tensors in that order."
+)
 @click.option("--format", "format_", type=click.Choice(["text", "json"]), default="text", help="Output format.")
-def command(paths: tuple[Path, ...], stage: str, settings: bool, format_: str) -> int:
+def command(
+    paths: tuple[Path, ...],
+    stage: str,
+    settings: bool,
+    values: bool,
+    sort: str | None,
+    limit: int | None,
+    format_: str,
+) -> int:
     """Shows what was read at PATH, from where, and what could not be.
 
     Files and their readers; series with the places they stand at, and where files contradict each other; every value of
     every setting and which of them takes effect; launches, sources, samples, checkpoints, tokens; and the facts that
     rules work with, or why they are missing. With --settings a table of the settings alone: a column for each kind of
     source, the value that takes effect marked by *, contradictions by !.
+
+    Of a checkpoint (a file of any format, or a folder with its pieces): every tensor with shape, type and size, what
+    the file says of step, rate and framework, what loading it would call, tensors that share memory. With --values
+    also NaN, extremes, mean, deviation and norm of each, read in pieces. --values, --sort and --limit tell that of the
+    checkpoints of a run, too. No code of a checkpoint is executed, and no framework is imported.
     """
+    from mldiag import weights
     from mldiag.audit import Request, read_runs
-    from mldiag.overview import described
     from mldiag.plugins import load
     from mldiag.terminal import Page, Screen, write
 
+    asked = values or sort is not None or limit is not None
     plugins = load()
     problems = list(plugins.broken)
-    runs = [
-        described(run, plugins.vocabulary) for run in read_runs(Request(paths, pre=stage == "pre"), plugins, problems)
-    ]
+    shards = _shards(paths, problems)
+    others = tuple(p for p in paths if p not in shards)
+    page = Page(Screen.of(sys.stdout))
+    runs: list[dict[str, Any]] = []
+    checkpoints = [_described(found, values, sort, limit) for found in shards.values() if found]
+    shown: list[dict[str, Any]] = []
+    for run in read_runs(Request(others, pre=stage == "pre"), plugins, problems) if others else ():
+        of_weights = [] if settings else [*weights.opened(run)] if asked or weights.is_weights(run) else []
+        if asked and not of_weights and not settings:
+            problems.append(f"{_path_of(run)}: {_why_no_checkpoint(run)}")
+        elif not of_weights and format_ == "text" and weights.is_file(run) and run.empty and run.unread:
+            problems += [f"{run.path}/{u}".removeprefix("./") for u in run.unread]
+        elif not of_weights or format_ == "json":
+            from mldiag.overview import described
+
+            runs.append(described(run, plugins.vocabulary))
+            shown += [] if of_weights else runs[-1:]
+        checkpoints += [_described(found, values, sort, limit) for found in of_weights]
     if format_ == "json":
         from mldiag.reporters.json import SCHEMA, document
 
-        write(document({"schema": SCHEMA, "runs": runs, "problems": problems}))
+        write(document({"schema": SCHEMA, "runs": runs, "checkpoints": checkpoints, "problems": problems}))
     else:
-        page = Page(Screen.of(sys.stdout))
-        if len(runs) > 1:
-            page.line((f"{len(runs):,} runs", "strong"))
-        for run in runs:
-            (_show_matrix if settings else _show)(page, run)
+        if len(shown) > 1:
+            page.line((f"{len(shown):,} runs", "strong"))
+        for run_ in shown:
+            (_show_matrix if settings else _show)(page, run_)
+        if checkpoints:
+            from mldiag.weights.pages import show_checkpoint
+
+            for found in checkpoints:
+                show_checkpoint(page, found)
         write(page.text())
     for line in problems:
         complain(line)
-    unread = any(u["known"] for run in runs for u in run["unread"])
-    return BROKEN if problems or unread or not runs else 0
+    unread = any(u["known"] for told in (*runs, *checkpoints) for u in told["unread"])
+    broken = any(t["broken"] for c in checkpoints for t in c["refused"])
+    return BROKEN if problems or unread or broken or not (runs or checkpoints) else 0
+
+
+def _described(found: Opened, values: bool, sort: str | None, limit: int | None) -> dict[str, Any]:
+    from mldiag.weights.tables import described
+
+    return described(found, values=values, sort=sort or "file", limit=limit or 0)
+
+
+def _shards(paths: Sequence[Path], problems: list[str]) -> dict[Path, Opened | None]:
+    """The files that an index beside them lists, and that were named by themselves; None for one that is damaged."""
+    from mldiag import weights
+    from mldiag.errors import ReadError
+
+    found: dict[Path, Opened | None] = {}
+    for path in paths:
+        try:
+            shard = weights.shard(path)
+        except ReadError as error:
+            problems.append(f"{path}: {error.reason}")
+            found[path] = None
+            continue
+        if shard:
+            found[path] = shard
+    return found
+
+
+def _path_of(run: Run) -> str:
+    from mldiag import weights
+
+    return f"{run.path}/{run.name}".removeprefix("./") if weights.is_file(run) else run.path
+
+
+def _why_no_checkpoint(run: Run) -> str:
+    known = [u.reason for u in run.unread if u.known]
+    return known[0] if known else "no checkpoint was found, which --values, --sort and --limit are about"
 
 
 def _show(page: Page, run: dict[str, Any]) -> None:

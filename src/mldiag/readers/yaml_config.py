@@ -125,12 +125,13 @@ def _settings(text: str, number: int, begin: int, path: str, *, record: bool) ->
             name, line = ".".join(entry.path), number + entry.number - 1
             start, end = begin + entry.start, begin + entry.end
             indent = " " * (len(entry.line) - len(entry.line.lstrip(" ")))
-            site = Site(begin + entry.begin + len(entry.line), f"\n{indent}{_FORM}")
-            if start == end:
+            if start == end:  # a null that is not written, which no edit replaces
                 place = Source(path, line, key=name, excerpt=entry.line)
-            else:
-                column = entry.start - entry.begin + 1
-                place = Source(path, line, column, name, start, end, text[entry.start : entry.end], entry.line)
+                settings.append(SettingValue(name, entry.value, Role.FILE, place, record=record))
+                continue
+            site = Site(begin + entry.begin + len(entry.line), f"\n{indent}{_FORM}")
+            column = entry.start - entry.begin + 1
+            place = Source(path, line, column, name, start, end, text[entry.start : entry.end], entry.line)
             settings.append(SettingValue(name, entry.value, Role.FILE, place, "yaml", (), record, site))
     return tuple(settings)
 

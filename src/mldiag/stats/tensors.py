@@ -90,6 +90,14 @@ def summary(blocks: Iterable[NDArray[Any]], dtype: str, shape: tuple[int, ...]) 
     return sums.summary(rows)
 
 
+def numbers(block: NDArray[Any], dtype: str) -> NDArray[Any]:
+    """A block of values as numbers, where it holds the bits of a type that numpy does not have."""
+    import numpy as np
+
+    dtype = np.dtype(dtype).name if dtype.startswith(">") else dtype
+    return _widening(dtype)(block.view(np.uint16) if dtype in _PATTERNS else block)
+
+
 class Sums:
     """Blocks put together. Moments are of the values divided by two to the `power`."""
 
@@ -170,7 +178,6 @@ class _Rows:
         self._width = math.prod(shape[1:]) if len(shape) > 1 else 0
         self.count = shape[0] if self._width > 1 else 0
         self.constant = 0
-        self._bits = dtype in _PATTERNS
         self._widen = _widening(dtype)
         self._place = 0  # in the row that a block begins in
         self._first: Any = None
@@ -194,11 +201,7 @@ class _Rows:
         import numpy as np
 
         # First the ends, which differ in nearly every row that is not constant.
-        first, last = rows[:, 0], rows[:, -1]
-        alike = first == last
-        if self._bits:
-            alike |= ((first | last) & 0x7FFF) == 0
-        found = np.flatnonzero(alike)
+        found = np.flatnonzero(self._widen(rows[:, 0]) == self._widen(rows[:, -1]))
         at_once = max(1, STEP // 4 // self._width)
         for start in range(0, len(found), at_once):
             cells = self._widen(rows[found[start : start + at_once]])
@@ -248,14 +251,14 @@ def _widening(dtype: str) -> Callable[[NDArray[Any]], NDArray[Any]]:
     if dtype == "bfloat16":
         return lambda cells: (cells.astype(np.uint32) << np.uint32(16)).view(np.float32)
     if dtype == "float16":
-        return lambda cells: cells.view(np.float16).astype(np.float32)
+        return lambda cells: np.ascontiguousarray(cells).view(np.float16).astype(np.float32)
     if dtype == "bool":
         return lambda cells: cells != 0
     if dtype.startswith("float8"):
         table = _eight_bits(dtype)
         return lambda cells: table[cells]
     if dtype == "complex32":
-        return lambda cells: np.abs(_pairs(cells.view(np.float16).astype(np.float64)))
+        return lambda cells: np.abs(_pairs(np.ascontiguousarray(cells)[..., None].view(np.float16)))
     if dtype in ("complex64", "complex128"):
         return lambda cells: np.abs(cells.astype(np.complex128))
     if dtype.startswith(("float96", "float128")):
@@ -268,7 +271,8 @@ def _widening(dtype: str) -> Callable[[NDArray[Any]], NDArray[Any]]:
 def _pairs(parts: NDArray[Any]) -> NDArray[Any]:
     import numpy as np
 
-    return parts.view(np.complex128)
+    found: NDArray[Any] = parts.astype(np.float64).view(np.complex128)[..., 0]
+    return found
 
 
 def _eight_bits(dtype: str) -> NDArray[np.float32]:

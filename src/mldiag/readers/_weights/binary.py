@@ -161,5 +161,5 @@ def shown(name: str, longest: int = 80) -> str:
 
 def listed(names: list[str], few: int = 3) -> str:
     """The first of several remarks, shortened, for a message."""
-    told = ", ".join(shown(n, 200) for n in names[:few])
+    told = ", ".join(shown(n, 150) for n in names[:few])
     return told if len(names) <= few else f"{told} and {len(names) - few:,} more"
