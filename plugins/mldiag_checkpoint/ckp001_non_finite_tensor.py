@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mldiag.api import Evidence, Finding, Fix, Part, SavedModels, TensorStatistics, rule
+from mldiag.api import Evidence, Finding, Fix, NotApplicable, Part, SavedModels, TensorStatistics, rule
 from mldiag_checkpoint.words import at, listed, moment
 
 
@@ -39,11 +39,17 @@ def non_finite_tensor(saved: SavedModels, statistics: TensorStatistics, *, max_l
     for model in reversed(saved.judged):
         bad = []
         for tensor in model.parts(Part.WEIGHT, Part.VECTOR, Part.BUFFER, Part.STATE):
-            state = "callbacks" in tensor.name or not tensor.shape
-            if state or not tensor.dtype.lstrip("><").startswith(("float", "bfloat", "f", "c")):
+            if (
+                not tensor.shape
+                or "callbacks" in tensor.name
+                or not tensor.dtype.lstrip("><").startswith(("float", "bfloat", "f", "c"))
+            ):
                 continue
-            found = next((s for s in [_summary(statistics, model, tensor)] if s is not None), None)
-            if found is None or not (found.nan or found.inf):
+            try:
+                found = statistics.of(model.checkpoint, tensor)
+            except NotApplicable:
+                continue
+            if not (found.nan or found.inf):
                 continue
             mask = "mask" in tensor.name.lower() or "causal" in tensor.name.lower()
             if not found.nan and (mask or found.finite == found.zeros):
@@ -72,12 +78,3 @@ def non_finite_tensor(saved: SavedModels, statistics: TensorStatistics, *, max_l
             fix=Fix.show("go back to the last checkpoint whose weights are finite"),
         )
         return
-
-
-def _summary(statistics, model, tensor):  # type: ignore[no-untyped-def]
-    from mldiag.api import NotApplicable
-
-    try:
-        return statistics.of(model.checkpoint, tensor)
-    except NotApplicable:
-        return None

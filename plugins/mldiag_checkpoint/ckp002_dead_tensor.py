@@ -117,7 +117,9 @@ def dead_tensor(
                 + (f"; constant are {listed(names[1:])}, too" if names[1:] else ""),
                 at=at(model, names[0]),
                 severity=Severity.WARNING,
-                evidence=tuple(Evidence(f"value of {t.name}", v, None, at(model, t.name)) for t, v in constant[:max_listed]),
+                evidence=tuple(
+                    Evidence(f"value of {t.name}", v, None, at(model, t.name)) for t, v in constant[:max_listed]
+                ),
                 fix=Fix.show("draw the initial weights at random: units that begin equal stay equal"),
             )
         for tensor, flat, of in rows[:max_listed]:

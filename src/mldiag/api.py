@@ -114,7 +114,8 @@ if TYPE_CHECKING:
     from mldiag.facts.smoothing import Smoothing as Smoothing
     from mldiag.facts.split_texts import SharedLines as SharedLines, SplitTexts as SplitTexts
     from mldiag.facts.steering import Steering as Steering
-    from mldiag.facts.token_claims import TokenClaim as TokenClaim, TokenClaims as TokenClaims
+    from mldiag.facts.tensor_statistics import TensorStatistics as TensorStatistics
+from mldiag.facts.token_claims import TokenClaim as TokenClaim, TokenClaims as TokenClaims
     from mldiag.facts.token_statistics import Shared as Shared, TokenStatistics as TokenStatistics
     from mldiag.facts.tensor_statistics import TensorStatistics as TensorStatistics
     from mldiag.facts.training_source import TrainingSource as TrainingSource

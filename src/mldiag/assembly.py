@@ -239,8 +239,14 @@ def _of(kinds: Mapping[type, list[Any]], wanted: type[_T]) -> Sequence[_T]:
     return kinds[named[0]] if len(named) == 1 else [artifact for kind in named for artifact in kinds[kind]]
 
 
+_OURS = frozenset({"mldiag.toml", "mldiag-baseline.json"})
+"""What mldiag itself is told and keeps; no part of a run."""
+
+
 def _read_file(file: File, plugins: Plugins, pre: bool, found: Gathered) -> None:
     """Adds what a file holds."""
+    if file.name in _OURS:
+        return
     candidates = plugins.candidates(file.path)
     if not candidates:
         if not pre and is_left_by_runs(file.name):

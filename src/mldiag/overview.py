@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence, Set
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
@@ -259,12 +260,15 @@ def _plain(value: Any, depth: int = 0) -> Any:
         return getattr(value, "name", None) or getattr(value, "path", None)
     if isinstance(value, SettingValue):
         return f"{value.name} = {value.value} at {value.source}"
+    if isinstance(value, Checkpoint):
+        return value.path
     if isinstance(value, Metrics):
         return [series.name for series in value]
     if isinstance(value, Struct):
         if depth == _DEEPEST:
             return type(value).__name__
-        public = [name for name in value.__struct_fields__ if not name.startswith("_")]
+        # The folder of a run is where this machine keeps it.
+        public = [n for n in value.__struct_fields__ if n[0] != "_" and not isinstance(getattr(value, n), Path)]
         return {name: _plain(getattr(value, name), depth + 1) for name in public}
     if isinstance(value, Mapping):
         return {str(key): _plain(inner, depth + 1) for key, inner in value.items()}

@@ -64,7 +64,7 @@ class _Gather:
             yield block.reshape(-1)
 
     def _into(self, block: NDArray[Any], start: int, strides: tuple[int, ...]) -> None:
-        """Fills a block: what lies close together is read as one, the widest step is taken apart."""
+        """Fills a block: what lies close together is read as one, what does not is halved where it is widest."""
         import numpy as np
 
         span = extent(block.shape, strides)
@@ -80,6 +80,6 @@ class _Gather:
             )
             return
         axis = max(range(block.ndim), key=lambda a: (block.shape[a] - 1) * strides[a])
-        before = (slice(None),) * axis
-        for i in range(block.shape[axis]):
-            self._into(block[(*before, slice(i, i + 1))], start + i * strides[axis], strides)
+        before, middle = (slice(None),) * axis, block.shape[axis] // 2
+        self._into(block[(*before, slice(0, middle))], start, strides)
+        self._into(block[(*before, slice(middle, None))], start + middle * strides[axis], strides)
