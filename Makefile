@@ -49,7 +49,7 @@ $(PEERS)/.ready: benchmarks/peers.txt
 
 bench: $(VENV)/.all $(PEERS)/.ready  ## benchmarks against peers
 	@$(BIN)/python benchmarks/cold_start.py
-	@code=0; for each in tensorboard_events csv_table jsonl trainer_state text_log many_runs; do \
+	@code=0; for each in tensorboard_events csv_table jsonl trainer_state text_log many_runs tensor_statistics; do \
 	$(BIN)/python benchmarks/$$each.py --peers $(PEERS)/bin/python || code=$$?; done; \
 	$(BIN)/python benchmarks/curve_rules.py || code=$$?; exit $$code
 

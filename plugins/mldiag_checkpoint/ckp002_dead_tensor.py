@@ -64,8 +64,8 @@ def dead_tensor(
     - `min_reach` (1.0): size of the largest input of a layer; larger where inputs are not scaled.
     - `max_variance` (1e-10): running variance that is none. Batch norm adds 1e-5 or 1e-3 to it.
     - `max_listed` (5 tensors): tensors that are listed in the evidence.
-    In 76 checkpoints of runs trained here and in published ones no weight of a healthy model is constant, and at most
-    one row of a table is (padding).
+    In 76 labelled runs with checkpoints no weight of a healthy model is constant, and at most one row of a table is
+    (padding); of those labelled, every hidden layer is.
 
     ## Fix
     Shown: initialise the layer anew (He et al. 2015 for ReLU), lower the learning rate, or use a leaky activation.
@@ -76,7 +76,7 @@ def dead_tensor(
     ## Source
     Lu et al. 2019, Dying ReLU and Initialization (arXiv:1903.06733). Glorot and Bengio 2010 on equal initial weights.
     """
-    judged = [m for m in _last_of_each(saved) if is_trained(m, metrics)]
+    judged = [m for m in _last_of_each(saved) if is_trained(m, metrics, statistics)]
     if not judged:
         raise NotApplicable("nothing shows that the model was trained")
     for model in judged:

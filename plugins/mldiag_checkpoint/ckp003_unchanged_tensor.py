@@ -77,7 +77,8 @@ def unchanged_tensor(
     With any optimizer a weight of 32 bits with a gradient changes within a step, unless the update is below 6e-8 of it
     (IEEE 754, binary32).
     """
-    changed, same = [], []
+    changed: list[Tensor] = []
+    same: list[Tensor] = []
     for tensor in pair.last.parts(Part.WEIGHT):
         if tensor.count < min_values or is_of_another(tensor.name):
             continue
@@ -134,7 +135,7 @@ def _is_meant(pair: CheckpointPair, tensor: Tensor) -> bool:
     if found.min == found.max:
         return True  # and a constant CKP002's
     # Sines and cosines of the same angles: their squares add up to one for each pair.
-    waves = -1 <= found.min and found.max <= 1 and abs(found.l2**2 - found.count / 2) < 1e-3 * found.count
+    waves = found.min >= -1 and found.max <= 1 and abs(found.l2**2 - found.count / 2) < 1e-3 * found.count
     return waves and any(word in lowered for word in ("pos", "pe", "sin", "freq", "time", "rot"))
 
 

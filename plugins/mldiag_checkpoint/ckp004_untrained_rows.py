@@ -37,7 +37,8 @@ def untrained_rows(
     row at which it changes is where training ended.
 
     For positions it is an error where the sequences that are fed reach beyond that row by more than the uncertainty of
-    the place, and an information where nothing says how long they are. Tables with more rows than are fed are ordinary.
+    the place, and an information where nothing says how long they are, unless the model is a classifier, which is fed
+    texts of any length. Tables with more rows than are fed are ordinary.
     For tokens it is an error where the token files hold those ids often; tokens that do not occur, and rows that pad
     the vocabulary, are ordinary.
 
@@ -69,12 +70,14 @@ def untrained_rows(
     for table in tables.of("position"):
         tail = table.untrained
         margin = max(min_margin, round(min_margin_share * tail.rows))
-        if length is None:
+        if length is None and not _is_classifier(tables):
             yield _finding(table, "and nothing says whether they were fed", Severity.INFO, ())
-        elif min(length, tail.rows) > tail.start + margin:
+        elif length is not None and min(length, tail.rows) > tail.start + margin:
             evidence = (Evidence("sequence length", length, tail.start + margin, fed_at, "token"),)
             yield _finding(table, f"though sequences of {length:,} tokens were fed", Severity.ERROR, evidence)
-    for table in tables.of("token") if tokens is not None else ():
+    if tokens is None:
+        return
+    for table in tables.of("token"):
         seen = [(file, *tokens.beyond(file, table.untrained.start)) for file in tokens.files]
         file, count, *_ = max(seen, key=lambda s: s[1], default=(None, 0))
         untrained = table.untrained.rows - table.untrained.start
@@ -82,6 +85,14 @@ def untrained_rows(
             at = file.source
             evidence = (Evidence(f"such ids in {at.path}", count, min_seen * untrained, at, "token"),)
             yield _finding(table, f"though {at.path} holds {count:,} of those tokens", Severity.ERROR, evidence)
+
+
+def _is_classifier(tables: RowTables) -> bool:
+    """Whether a model is fed texts as they are, of any length, and not windows that are filled up."""
+    names = (t.name.lower() for t in tables.checkpoint.tensors)
+    return any(
+        word in name for name in names for word in ("token_type", "classifier", "pooler", "score.", "qa_outputs")
+    )
 
 
 def _finding(table: RowTable, though: str, severity: Severity, more: tuple[Evidence, ...]) -> Finding:

@@ -10,8 +10,6 @@ from mldiag.api import (
     Evidence,
     Finding,
     Fix,
-    Plan,
-    Resumes,
     SavedModel,
     SavedModels,
     Severity,
@@ -20,17 +18,15 @@ from mldiag.api import (
 )
 from mldiag_checkpoint.words import moment
 
-_RATES = ("optimizer.param_groups.0.lr", "optimizer_state_dict.param_groups.0.lr", "optimizer_states.0.param_groups.0.lr",
-          "optim.param_groups.0.lr", "lr", "learning_rate")  # fmt: skip
+_RATES = ("optimizer.param_groups.0.lr", "optimizer_state_dict.param_groups.0.lr", "optim.param_groups.0.lr",
+          "optimizer_states.0.param_groups.0.lr", "lr", "learning_rate")  # fmt: skip
 
 
 @rule("CKP006", severity="info")
 def metadata_gap(
     saved: SavedModels,
     curves: Curves,
-    plan: Plan | None,
     ending: Ending | None,
-    resumes: Resumes | None,
     *,
     min_points: int = 10,
     min_beyond: float = 0.1,
@@ -44,8 +40,8 @@ def metadata_gap(
     - a step beyond the last logged one by more than `min_beyond` of it, while the epoch, where both know it, does not
       say otherwise: a warning;
     - a learning rate outside of what was logged around that step by a factor of more than `max_ratio`: a warning;
-    - no checkpoint with the state of an optimizer, of a run that was resumed, failed, or ended before its last planned
-      step: an information, with what else is missing to go on from it (step, epoch).
+    - no checkpoint with the state of an optimizer, of a run whose log ends in a failure: an information, with what
+      else is missing to go on from it (step, epoch).
 
     ## Why it matters
     A run that is resumed without the state of its optimizer starts its moments and its schedule anew: the loss jumps,
@@ -74,40 +70,25 @@ def metadata_gap(
         for model in saved:
             yield from _beyond(model, logged, steps, min_beyond)
         yield from _rates(saved, curves, max_ratio)
-    if any(m.resumable for m in saved) or not any(len(c) >= min_points for c in logged):
+    if saved.states or any(m.resumable for m in saved) or not any(len(c) >= min_points for c in logged):
         return
-    why = _unfinished(plan, ending, resumes)
-    if why is None:
+    if ending is None or ending.failure is None:
         return
     last = saved.items[-1]
     missing = [what for what, at in (("step", last.step), ("epoch", last.epoch)) if at is None]
     more = f" and no {' or '.join(missing)}" if len(missing) == 2 else ""
     yield Finding(
         f"no checkpoint can be resumed from: {last.path}{moment(last)} holds no state of an optimizer{more}, and "
-        f"{why.label}",
+        "the run failed",
         at=last.checkpoint.source,
         severity=Severity.INFO,
         evidence=(
             Evidence("checkpoints with the state of an optimizer", 0, 1, last.checkpoint.source),
             Evidence("checkpoints", len(saved.items)),
-            why,
+            Evidence("the run ended with", ending.said, None, ending.source),
         ),
         fix=Fix.show("save model, optimizer, scheduler and step together"),
     )
-
-
-def _unfinished(plan: Plan | None, ending: Ending | None, resumes: Resumes | None) -> Evidence | None:
-    """What shows that somebody went on with the run, or has to."""
-    if resumes is not None and resumes.items:
-        return Evidence("the run was resumed", len(resumes.items))
-    if ending is not None and ending.failure is not None:
-        return Evidence("the run failed", ending.said, None, ending.source)
-    if ending is not None and (ending.finished or ending.stopped):
-        return None
-    total, done = (plan.total_steps or plan.derived_steps, plan.done_steps) if plan is not None else (None, None)
-    if plan is None or total is None or done is None or plan.complete or done.value > 0.9 * total.value:
-        return None
-    return Evidence("the run ended before its last planned step", done.value, total.value, done.source, "step")
 
 
 def _beyond(model: SavedModel, logged, steps, least: float) -> Iterator[Finding]:  # type: ignore[no-untyped-def]
@@ -146,7 +127,7 @@ def _rates(saved: SavedModels, curves: Curves, most: float) -> Iterator[Finding]
         found = next(((k, r) for k in _RATES if (r := as_number(model.checkpoint.metadata.get(k)))), None)
         if found is None or model.step is None or not axis[0] <= model.step <= axis[-1]:
             continue
-        key, rate = found
+        _, rate = found
         place = min(range(len(axis)), key=lambda i: abs(axis[i] - model.step))
         near = [v for v in curve.values[max(0, place - 2) : place + 3] if v > 0]
         if near and not min(near) / most <= rate <= max(near) * most:

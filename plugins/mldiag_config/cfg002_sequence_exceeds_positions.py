@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from mldiag.api import Evidence, Finding, Fix, Positions, Settings, edit_everywhere, rule
 
 
-@rule("CFG002", severity="error", pre=True, explains=("CUR001", "SMP001", "SMP002", "SMP003"))
+@rule("CFG002", severity="error", pre=True, explains=("CUR001", "CKP004", "SMP001", "SMP002", "SMP003"))
 def sequence_exceeds_positions(positions: Positions, settings: Settings | None, *, slack: int = 1) -> Iterator[Finding]:
     """Sequences were fed that are longer than the model's position table.
 

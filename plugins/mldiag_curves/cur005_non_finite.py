@@ -21,7 +21,7 @@ from mldiag.api import (
 _TOTALS = ("train/loss", "val/loss", "test/loss")
 
 
-@rule("CUR005", severity="error", explains=("CUR003", "CUR004", "CUR014"))
+@rule("CUR005", severity="error", explains=("CUR003", "CUR004", "CUR014", "CKP001"))
 def non_finite(
     breaks: Breaks,
     curves: Curves,

@@ -95,8 +95,8 @@ if TYPE_CHECKING:
     from mldiag.facts.positions import Positions as Positions
     from mldiag.facts.reference_values import ReferenceValues as ReferenceValues
     from mldiag.facts.resumes import Resume as Resume, Resumes as Resumes
-    from mldiag.facts.safeguards import Safeguard as Safeguard, Safeguards as Safeguards
     from mldiag.facts.row_tables import RowTable as RowTable, RowTables as RowTables
+    from mldiag.facts.safeguards import Safeguard as Safeguard, Safeguards as Safeguards
     from mldiag.facts.saved_models import (
         Part as Part,
         SavedModel as SavedModel,
@@ -115,9 +115,8 @@ if TYPE_CHECKING:
     from mldiag.facts.split_texts import SharedLines as SharedLines, SplitTexts as SplitTexts
     from mldiag.facts.steering import Steering as Steering
     from mldiag.facts.tensor_statistics import TensorStatistics as TensorStatistics
-from mldiag.facts.token_claims import TokenClaim as TokenClaim, TokenClaims as TokenClaims
+    from mldiag.facts.token_claims import TokenClaim as TokenClaim, TokenClaims as TokenClaims
     from mldiag.facts.token_statistics import Shared as Shared, TokenStatistics as TokenStatistics
-    from mldiag.facts.tensor_statistics import TensorStatistics as TensorStatistics
     from mldiag.facts.training_source import TrainingSource as TrainingSource
     from mldiag.facts.vocabularies import Mismatch as Mismatch, Vocabularies as Vocabularies
     from mldiag.facts.windows import Windows as Windows

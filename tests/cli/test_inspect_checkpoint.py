@@ -11,27 +11,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from hostile_checkpoints import TRICKS
-from readers.checkpoint_files import LIGHTNING, TRAINING_ARGS, VIEWS, archive, npy, safetensors
+from readers.checkpoint_files import LIGHTNING, TRAINING_ARGS, VIEWS, archive, npy, of_arrays
 
 from mldiag.cli import main
-
-CODES = {"float32": "F32", "float64": "F64", "float16": "F16", "int64": "I64", "int32": "I32", "uint8": "U8"}
-
-
-def stored(tensors: dict[str, Any], metadata: dict[str, str] | None = None) -> bytes:
-    """A safetensors file of arrays."""
-    entries, data = {}, b""
-    for name, array in tensors.items():
-        array = np.asarray(array)
-        end = len(data) + array.nbytes
-        entries[name] = {
-            "dtype": CODES[array.dtype.name],
-            "shape": list(array.shape),
-            "data_offsets": [len(data), end],
-        }
-        data += array.tobytes()
-    return safetensors(entries, data, metadata)
-
 
 WEIGHT = np.arange(12, dtype=np.float32).reshape(3, 4)
 BROKEN = np.array([[1, np.nan, 3], [2, 2, 2]], np.float32)
@@ -43,10 +25,10 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "encoder.weight": WEIGHT,
         "encoder.bias": BROKEN,
         "steps": np.array(7, np.int64),
-        "half": np.full((2, 2), np.inf, np.float16),
+        "half": np.full(4, np.inf, np.float16),
     }
     metadata = {"format": "pt", "global_step": "120", "lr": "0.0003", "transformers_version": "4.40.1", "note": "x"}
-    (tmp_path / "model.safetensors").write_bytes(stored(tensors, metadata))
+    (tmp_path / "model.safetensors").write_bytes(of_arrays(tensors, metadata))
     monkeypatch.chdir(tmp_path)
     return Path("model.safetensors")
 
@@ -81,7 +63,7 @@ tensors
   encoder.weight  3×4     float32        12   48 B
   encoder.bias    2×3     float32         6   24 B
   steps           scalar  int64           1    8 B
-  half            2×2     float16         4    8 B
+  half            4       float16         4    8 B
 
 values
   tensor           min   max  mean     std     L2  zeros  notes
@@ -116,7 +98,7 @@ def test_no_line_is_wider_than_the_terminal(model: Path, columns: int) -> None:
 
 def test_names_that_leave_no_room_stand_above_their_figures(model: Path, tmp_path: Path) -> None:
     name = "model.layers.10.self_attention.query_key_value.weight"
-    (tmp_path / "long.safetensors").write_bytes(stored({name: WEIGHT}))
+    (tmp_path / "long.safetensors").write_bytes(of_arrays({name: WEIGHT}))
     out = inspected("long.safetensors", "--values", columns=60).stdout
     assert f"\n  {name}\n    min 0 · max 11 · mean 5.5 · std 3.452 · L2 22.49 ·\n    zeros 1\n" in out
 
@@ -193,7 +175,7 @@ HOSTILE = ["\x1b[31mred", "a\nb", "\u202eevil", "[bold]x[/bold]", "::error::x", 
 
 def test_names_from_a_file_cannot_act_on_a_terminal(tmp_path: Path) -> None:
     entries = {name: np.zeros(1, np.float32) for name in HOSTILE}
-    (tmp_path / "m.safetensors").write_bytes(stored(entries, {"\x1b]0;title\x07": "\x1b[2J"}))
+    (tmp_path / "m.safetensors").write_bytes(of_arrays(entries, {"\x1b]0;title\x07": "\x1b[2J"}))
     out = inspected(str(tmp_path / "m.safetensors"), "--values").stdout
     assert not {"\x1b", "\x07", "\u202e"} & set(out)
     assert r"\x1b[31mred" in out
@@ -207,8 +189,8 @@ def test_names_from_a_file_cannot_act_on_a_terminal(tmp_path: Path) -> None:
 
 
 def test_a_folder_of_shards_is_one_checkpoint(tmp_path: Path) -> None:
-    (tmp_path / "model-00001-of-00002.safetensors").write_bytes(stored({"a": WEIGHT}))
-    (tmp_path / "model-00002-of-00002.safetensors").write_bytes(stored({"b": BROKEN}))
+    (tmp_path / "model-00001-of-00002.safetensors").write_bytes(of_arrays({"a": WEIGHT}))
+    (tmp_path / "model-00002-of-00002.safetensors").write_bytes(of_arrays({"b": BROKEN}))
     for _ in range(2):
         found = inspected(str(tmp_path), "--values")
         assert found.exit_code == 0
@@ -224,7 +206,7 @@ def test_a_folder_of_shards_is_one_checkpoint(tmp_path: Path) -> None:
 
 
 def test_a_missing_shard_is_told_without_an_index_too(tmp_path: Path) -> None:
-    (tmp_path / "model-00001-of-00003.safetensors").write_bytes(stored({"a": WEIGHT}))
+    (tmp_path / "model-00001-of-00003.safetensors").write_bytes(of_arrays({"a": WEIGHT}))
     found = inspected(str(tmp_path))
     assert "model-*-of-00003: 2 of 3 files of the checkpoint are missing\n" in found.stdout
     assert found.exit_code == 2
@@ -269,7 +251,7 @@ def test_values_that_are_not_there_are_named_and_a_failure(model: Path) -> None:
         ("gone.pt", None, "no such file or folder"),
         ("text.pt", b"not a checkpoint", "neither a zip archive nor a pickle"),
         ("empty.safetensors", b"", "empty"),
-        ("cut.safetensors", stored({"a": WEIGHT})[:40], "the header should be bytes 8 to"),
+        ("cut.safetensors", of_arrays({"a": WEIGHT})[:40], "the header should be bytes 8 to"),
         ("bomb.safetensors", struct.pack("<Q", 2**60) + b"{}", "its header would have"),
         ("cut.pt", LIGHTNING[:600], ""),
     ],
@@ -293,7 +275,7 @@ def test_a_record_of_arguments_is_no_checkpoint(tmp_path: Path) -> None:
 
 
 def test_no_secret_of_the_metadata_is_repeated(tmp_path: Path) -> None:
-    (tmp_path / "m.safetensors").write_bytes(stored({"a": WEIGHT}, {"hub_token": "hidden-and-long-1", "step": "3"}))
+    (tmp_path / "m.safetensors").write_bytes(of_arrays({"a": WEIGHT}, {"hub_token": "hidden-and-long-1", "step": "3"}))
     for words in ([], ["--format", "json"]):
         out = inspected(str(tmp_path / "m.safetensors"), *words).stdout
         assert "hidden-and-long-1" not in out

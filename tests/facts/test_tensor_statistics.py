@@ -11,6 +11,7 @@ import pytest
 from mldiag.artifacts import Source
 from mldiag.checkpoints import Checkpoint, Checkpoints, Tensor
 from mldiag.errors import NotApplicable
+from mldiag.facts import tensor_statistics as module
 from mldiag.facts.tensor_statistics import TensorStatistics, tensor_statistics
 from mldiag.run import Run
 from mldiag.values import Values
@@ -74,3 +75,16 @@ def test_no_more_is_read_than_the_limit(facts: TensorStatistics) -> None:
     with pytest.raises(NotApplicable, match="GiB of values that are read of one run"):
         limited.of(held, "turned")
     assert limited.of(held, "tied").count == 6
+
+
+def test_large_tensors_in_another_order_are_read_as_they_lie(
+    facts: TensorStatistics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (held,) = facts.checkpoints
+    rows = facts.of(held, "turned")
+    monkeypatch.setattr(module, "TURNED", 4)
+    found = TensorStatistics(facts.checkpoints, facts.root).of(held, "turned")
+    assert (found.rows, rows.rows) == (0, 2)
+    assert (found.count, found.nan, found.min, found.max, found.std) == (6, 1, rows.min, rows.max, rows.std)
+    gaps = Tensor("gaps", (2, 2), "float32", 0, 20, None, (1, 3))
+    assert TensorStatistics(facts.checkpoints, facts.root).of(held, gaps).rows == 2

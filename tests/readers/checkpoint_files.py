@@ -9,6 +9,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 
 def unpacked(text: str) -> bytes:
@@ -77,6 +78,17 @@ def safetensors(entries: Mapping[str, object], data: bytes = b"", metadata: Mapp
     document = dict(entries) | ({"__metadata__": metadata} if metadata else {})
     header = json.dumps(document).encode()
     return struct.pack("<Q", len(header)) + header + data
+
+
+def of_arrays(arrays: Mapping[str, Any], metadata: Mapping[str, str] | None = None) -> bytes:
+    """A safetensors file of arrays of NumPy."""
+    codes = {"float32": "F32", "float64": "F64", "float16": "F16", "int64": "I64", "int32": "I32", "uint8": "U8"}
+    entries, data = {}, b""
+    for name, array in arrays.items():
+        offsets = [len(data), len(data) + array.nbytes]
+        entries[name] = {"dtype": codes[array.dtype.name], "shape": list(array.shape), "data_offsets": offsets}
+        data += array.tobytes()
+    return safetensors(entries, data, metadata)
 
 
 TWO_TENSORS = safetensors(

@@ -383,11 +383,11 @@ def test_a_zip_that_says_it_holds_more_than_its_bytes_can(tmp_path: Path) -> Non
 def test_memory_does_not_grow_with_the_file(packed: bool, tmp_path: Path) -> None:
     size = 96 * 2**20
     path = tmp_path / "w.npz"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED if packed else zipfile.ZIP_STORED, compresslevel=1) as out:
-        with out.open("a.npy", "w") as member:
-            member.write(npy("'<f4'", (size // 4,), b""))
-            for _ in range(96):
-                member.write(bytes(2**20))
+    method = zipfile.ZIP_DEFLATED if packed else zipfile.ZIP_STORED
+    with zipfile.ZipFile(path, "w", method, compresslevel=1) as out, out.open("a.npy", "w") as member:
+        member.write(npy("'<f4'", (size // 4,), b""))
+        for _ in range(96):
+            member.write(bytes(2**20))
     found = checkpoint(tmp_path, "w.npz")
     tracemalloc.start()
     assert sum(len(b) for b in Values(tmp_path, found).blocks(found.tensors[0])) == size // 4
@@ -398,8 +398,8 @@ def test_memory_does_not_grow_with_the_file(packed: bool, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(
     ("shape", "strides"),
-    [((3000, 1100), (1, 3000)), ((7, 1100, 600), (1, 7, 7700)), ((4, 1_200_000), (1, 4)), ((1_200_000, 3), (1, 1_200_000)),
-     ((600, 2000), (4000, 2)), ((2, 3, 900, 700), (1, 2, 6, 5400))],
+    [((3000, 1100), (1, 3000)), ((7, 1100, 600), (1, 7, 7700)), ((4, 1_200_000), (1, 4)), ((600, 2000), (4000, 2)),
+     ((1_200_000, 3), (1, 1_200_000)), ((2, 3, 900, 700), (1, 2, 6, 5400))],
 )  # fmt: skip
 def test_large_views_are_gathered_from_where_they_lie(
     shape: tuple[int, ...], strides: tuple[int, ...], tmp_path: Path

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
@@ -87,7 +86,8 @@ def row_tables(saved: SavedModels, statistics: TensorStatistics) -> RowTables:
 
 
 def _fits(tensor: Tensor) -> bool:
-    shape: Any = tensor.shape[1:] if len(tensor.shape) == 3 and tensor.shape[0] == 1 else tensor.shape
+    shape = tensor.shape[1:] if len(tensor.shape) == 3 and tensor.shape[0] == 1 else tensor.shape
     if len(shape) != 2 or tensor.strides is not None or not tensor.dtype.startswith(("float", "bfloat")):
         return False
-    return shape[0] >= MIN_ROWS and shape[1] >= MIN_WIDTH and math.prod(shape) <= MOST_VALUES
+    rows, width = shape
+    return bool(rows >= MIN_ROWS and width >= MIN_WIDTH and rows * width <= MOST_VALUES)

@@ -104,9 +104,14 @@ class SavedModel(Struct, frozen=True, dict=True):
 
 
 class SavedModels(Struct, frozen=True):
-    """The checkpoints of a run that hold weights, in the order in which they were saved as far as that is known."""
+    """The checkpoints of a run that hold weights, in the order in which they were saved as far as that is known.
+
+    Attributes:
+        states: files of their own for the state of an optimizer.
+    """
 
     items: tuple[SavedModel, ...]
+    states: tuple[Checkpoint, ...] = ()
 
     def __iter__(self) -> Iterator[SavedModel]:
         return iter(self.items)
@@ -124,14 +129,19 @@ class SavedModels(Struct, frozen=True):
 @fact
 def saved_models(checkpoints: Checkpoints) -> SavedModels:
     """Reads names and metadata only. Checkpoints of an optimizer alone are no models."""
-    found = [_saved(c) for c in checkpoints if not c.path.rsplit("/", 1)[-1].startswith(_NOT_A_MODEL)]
+    found = [_saved(c) for c in checkpoints if not _is_beside(c)]
     models = [m for m in found if any(True for _ in m.parts(Part.WEIGHT, Part.VECTOR))]
     if not models:
         raise NotApplicable("no checkpoint holds weights")
     models.sort(
         key=lambda m: (m.step if m.step is not None else m.epoch if m.epoch is not None else float("inf"), m.path)
     )
-    return SavedModels(tuple(models))
+    beside = tuple(c for c in checkpoints if _is_beside(c) and "optim" in c.path.rsplit("/", 1)[-1].lower())
+    return SavedModels(tuple(models), beside)
+
+
+def _is_beside(checkpoint: Checkpoint) -> bool:
+    return checkpoint.path.rsplit("/", 1)[-1].lower().startswith(_NOT_A_MODEL)
 
 
 def part_of(tensor: Tensor) -> Part:

@@ -23,6 +23,8 @@ MOST_LINES = 200_000
 MOST_BYTES = 2**27
 """Bytes of a training text that are looked through: one second."""
 
+_TEXT_READER = "training_text"
+
 
 class SharedLines(Struct, frozen=True):
     """What a held-out text has in common with the training text.
@@ -53,7 +55,7 @@ class SplitTexts(Struct, frozen=True):
 def split_texts(run: Run) -> SplitTexts:
     """Compares `train.txt` with `val.txt`, `valid.jsonl`, `test.csv`, line by line.
 
-    Files that a reader took are left out: a `train.txt` may be a log.
+    Files that a reader took for something else than text are left out: a `train.txt` may be a log.
     """
     found = []
     if not run.files:
@@ -76,7 +78,9 @@ def _texts(run: Run, folder: str) -> list[tuple[str, str | None]]:
     except OSError:
         return []
     paths = [posixpath.join(folder, name) for name in names]
-    return [(p, split_of(posixpath.basename(p).rsplit(".", 1)[0])) for p in paths if p not in run.files]
+    return [
+        (p, split_of(posixpath.basename(p).rsplit(".", 1)[0])) for p in paths if run.files.get(p) in (None, _TEXT_READER)
+    ]
 
 
 def _compared(run: Run, train: str, other: str) -> SharedLines:

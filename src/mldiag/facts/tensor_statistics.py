@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from mldiag.checkpoints import Checkpoint, Checkpoints, Tensor
 from mldiag.errors import NotApplicable, ReadError
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 MOST_BYTES = 2**38
 """Bytes of tensors that are read of one run: 256 GiB, more than a model of 20 billion parameters with Adam's moments
 in float32. A gigabyte takes 0.2 s from memory and what the disk takes else, so all of it some minutes."""
+
+TURNED = 2**25
+"""Bytes of a transposed tensor up to which its rows are put together: of a gigabyte that takes a minute. Larger ones
+are read in the order they lie in, and nothing is said of their rows."""
 
 
 class TensorStatistics(Struct, frozen=True, dict=True):
@@ -95,7 +100,21 @@ class TensorStatistics(Struct, frozen=True, dict=True):
         if read > self.limit:
             raise ReadError(f"more than the {self.limit / 2**30:,.0f} GiB of values that are read of one run")
         self.__dict__["_bytes"] = read
+        if size > TURNED and _is_dense(tensor):
+            tensor = replace(tensor, shape=(tensor.count,), strides=None)
         return summary(values.blocks(tensor, step_for(tensor.dtype, tensor.shape)), tensor.dtype, tensor.shape)
+
+
+def _is_dense(tensor: Tensor) -> bool:
+    """Whether the values lie in one piece without gaps, only in another order than C's."""
+    if tensor.strides is None:
+        return False
+    step = 1
+    for stride, n in sorted((s, n) for s, n in zip(tensor.strides, tensor.shape, strict=True) if n > 1):
+        if stride != step:
+            return False
+        step *= n
+    return True
 
 
 @fact

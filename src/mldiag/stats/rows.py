@@ -89,7 +89,7 @@ def untrained_tail(blocks: Iterable[NDArray[Any]], rows: int, width: int, *, apa
 
 
 def _measured(blocks: Iterable[NDArray[Any]], rows: int, width: int) -> tuple[NDArray[Any], ...]:
-    """Of each row: mean square, cosine with the one before, mean fourth power; and sums of all rows before some of them."""
+    """Of each row: mean square, cosine with the one before, mean fourth power; and sums of all before some of them."""
     import numpy as np
 
     squares, fourth, cosines = np.zeros(rows), np.zeros(rows), np.zeros(rows)

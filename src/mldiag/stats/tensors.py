@@ -154,7 +154,7 @@ class Sums:
             for x in (self._mean, math.sqrt(self._deviations / self._finite), math.sqrt(self._squares))
         )
         if self.min is not None and self.max is not None:
-            mean = min(max(mean, self.min), self.max)  # a mean of equal values is that value
+            mean = float(min(max(mean, self.min), self.max))  # a mean of equal values is that value
         return Summary(
             self.count, self.nan, self.inf, self.zeros, self.min, self.max, mean, std, l2, rows.count, rows.constant
         )

@@ -205,7 +205,7 @@ def _difference(tensor: Mapping[str, Any]) -> list[str]:
     if tensor["state"] == "equal":
         notes.append("the same numbers" if notes else "the same numbers in other bits")
     if found["unmatched"]:
-        notes.append(f"{found['unmatched']:,} not finite in one only, or otherwise")
+        notes.append(f"{found['unmatched']:,} NaN or infinite in one only, or otherwise")
     elif found["max"] is None and tensor["state"] == "changed":
         notes.append("other bytes; its values are no numbers that can be told apart")
     return [
