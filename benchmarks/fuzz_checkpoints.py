@@ -188,7 +188,7 @@ def of_safetensors(data: bytes, dice: Random, others: Sequence[bytes]) -> bytes:
         document = json.loads(data[8 : 8 + length])
         for _ in range(dice.choice((1, 1, 2, 4))):
             entry = document.get(dice.choice([*document]))
-            number = dice.choice((0, 1, 2, 3, 8, 24, 32, *NUMBERS, -1, 1.5, None, "2", [], {}))
+            number: Any = dice.choice((0, 1, 2, 3, 8, 24, 32, *NUMBERS, -1, 1.5, None, "2", [], {}))
             kind = dice.randrange(5)
             if kind == 0 or not isinstance(entry, dict) or "shape" not in entry:
                 document[dice.choice(("a", "", "\n", "x" * 500, "bias"))] = dice.choice((number, entry))
@@ -381,7 +381,8 @@ def beside(root: Path) -> None:
     entry = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
     one = made.safetensors({"a": entry}, bytes(8))
     for name, data in {
-        "one.safetensors": one, "two.safetensors": made.safetensors({"b": entry}, bytes(8)), "cut.safetensors": one[:40],
+        "one.safetensors": one, "cut.safetensors": one[:40],
+        "two.safetensors": made.safetensors({"b": entry}, bytes(8)),
         "old.bin": made.VIEWS, "big.data": bytes(24), "v.data-00000-of-00001": bytes(32),
     }.items():  # fmt: skip
         (root / name).write_bytes(data)

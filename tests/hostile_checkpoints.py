@@ -518,6 +518,10 @@ BOMBS: dict[str, Callable[[], tuple[str, bytes]]] = {
         "a.pt",
         b"\x80\x02}(" + b"".join(text(f"api_key{n}") + text("hunter2") for n in range(90_000)) + b"u.",
     ),
+    "all at once": lambda: (
+        "a.pt",
+        b"\x80\x02](B" + struct.pack("<I", 58 * 2**20) + bytes(58 * 2**20) + b"}" * 2_400_000 + b"e.",
+    ),
     # zip
     "overlapping members": lambda: (
         "a.npz",

@@ -32,6 +32,38 @@ BATCHES = [
 ]
 
 
+MOVED = [
+    ("self.pos += T", True),
+    ("self.pos += B", True),
+    ("self.pos = 0\n        self.pos += T", True),
+    ("self.pos += B * T", False),
+    ("self.pos += B * T * self.processes", False),
+    ("self.pos += self.stride", False),
+    ("for _ in range(B):\n            self.pos += T", False),
+    ("self.pos += T\n        self.pos += T * (B - 1)", False),
+    ("self.pos += T\n        self.pos = self.start_of(B)", False),
+    ("self.pos -= T", False),
+]
+
+
+@pytest.mark.parametrize(("step", "overlapping"), MOVED)
+def test_a_place_that_the_loader_keeps_moves_on_by_what_it_reads(
+    tmp_path: Path, step: str, *, overlapping: bool
+) -> None:
+    source = f"""class Loader:
+    def __init__(self, tokens, B, T):
+        self.B, self.T, self.tokens = B, T, tokens
+        self.pos = 0
+
+    def next_batch(self):
+        B, T = self.B, self.T
+        buf = self.tokens[self.pos : self.pos + B * T + 1]
+        {step}
+        return buf[:-1].view(B, T), buf[1:].view(B, T)
+"""
+    assert seen(tmp_path, source) == (["overlapping batches"] if overlapping else [])
+
+
 @pytest.mark.parametrize(("body", "overlapping"), BATCHES)
 def test_batches_overlap_where_the_way_lacks_the_length(tmp_path: Path, body: str, *, overlapping: bool) -> None:
     inner = "\n".join(f"    {line}" for line in body.splitlines())
@@ -98,3 +130,61 @@ def test_text_is_cleaned_and_joined(tmp_path: Path, source: str, names: list[str
         assert set(seen(tmp_path, source)) <= {"newline separator"}
     else:
         assert seen(tmp_path, source) == names
+
+
+HELD_OUT = [
+    ("train = DataLoader(TensorDataset(xtr, ytr), shuffle=True)\nval = DataLoader(TensorDataset(xtr, ytr))", True),
+    ("train = DataLoader(TensorDataset(xtr, ytr), shuffle=True)\nval = DataLoader(TensorDataset(xva, yva))", False),
+    ("trainer.fit(model, DataLoader(tr, shuffle=True), DataLoader(tr))", True),
+    ("trainer.fit(model, DataLoader(tr, shuffle=True), DataLoader(va))", False),
+    ("loader = DataLoader(tr)\ntrainer.fit(model, train_dataloaders=loader, val_dataloaders=loader)", True),
+    ("trainer = Trainer(overfit_batches=1)\ntrainer.fit(model, DataLoader(tr), DataLoader(tr))", False),
+    ("trainer.fit(model, DataLoader(tr, sampler=a), DataLoader(tr, sampler=b))", False),
+    ("Trainer(model=model, train_dataset=tr, eval_dataset=tr)", True),
+    ("Trainer(model=model, train_dataset=tr, eval_dataset=tr.select(range(500)))", True),
+    ("small = tr.select(range(500))\nTrainer(model=model, train_dataset=tr, eval_dataset=small)", True),
+    ("Trainer(train_dataset=tr.select(range(500, 9000)), eval_dataset=tr.select(range(500)))", False),
+    ("Trainer(train_dataset=splits['train'], eval_dataset=splits['train'])", True),
+    ("Trainer(train_dataset=splits['train'], eval_dataset=splits['test'])", False),
+    ("Trainer(train_dataset=tr, eval_dataset=tr if debug else va)", False),
+    ("xgb.train(params, dtrain, evals=[(dtrain, 'val')])", True),
+    ("xgb.train(params, dtrain, evals=[(dtrain, 'train'), (dval, 'val')])", False),
+    ("lgb.train(params, dtrain, valid_sets=[dtrain], valid_names=['valid'])", True),
+    ("lgb.train(params, dtrain, valid_sets=[dtrain], valid_names=['train'])", False),
+]
+
+
+@pytest.mark.parametrize(("body", "same"), HELD_OUT)
+def test_one_data_set_that_trains_and_validates(tmp_path: Path, body: str, *, same: bool) -> None:
+    given = "".join(f"{name} = load({name!r})\n" for name in ("xtr", "ytr", "xva", "yva", "tr", "va", "splits"))
+    source = f"{given}dtrain = xgb.DMatrix(xtr)\ndval = xgb.DMatrix(xva)\n{body}\n"
+    assert seen(tmp_path, source) == (["validation from training"] if same else [])
+
+
+PADDED = [
+    ('tokenizer = PreTrainedTokenizerFast(tokenizer_object=t, eos_token="<end>", pad_token="<end>")', True),
+    ('tokenizer = PreTrainedTokenizerFast(tokenizer_object=t, eos_token="<end>", pad_token="<pad>")', False),
+    ('tokenizer = AutoTokenizer.from_pretrained("gpt2", pad_token="<|endoftext|>", eos_token="<|endoftext|>")', True),
+    ("tokenizer.pad_token = tokenizer.eos_token", True),
+    ("tokenizer.pad_token = tokenizer.unk_token", False),
+]
+
+
+@pytest.mark.parametrize(("made", "same"), PADDED)
+def test_padding_is_the_end_by_assignment_or_by_how_a_tokenizer_is_made(
+    tmp_path: Path, made: str, *, same: bool
+) -> None:
+    source = f"{made}\ncollate = DataCollatorForLanguageModeling(tokenizer, mlm=False)\n"
+    assert seen(tmp_path, source) == (["pad is end"] if same else [])
+
+
+JOINED = [
+    ('import tiktoken\nenc = tiktoken.get_encoding("gpt2")\nids = enc.encode("\\n".join(documents))', True),
+    ('ids = enc.encode("\\n".join(lines))', False),
+    ('data = "\\n".join(documents).encode("utf-8")', False),
+]
+
+
+@pytest.mark.parametrize(("source", "ambiguous"), JOINED)
+def test_documents_joined_by_a_line_break(tmp_path: Path, source: str, *, ambiguous: bool) -> None:
+    assert seen(tmp_path, source + "\n") == (["newline separator"] if ambiguous else [])

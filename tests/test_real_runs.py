@@ -121,7 +121,8 @@ def figures(text: str) -> list[str]:
 def follows(figure: str, finding: Finding) -> bool:
     said = [x for e in finding.evidence for x in (e.label, e.value, e.limit) if x is not None]
     known = {float(n) for x in said for n in (figures(x) if isinstance(x, str) else [str(x)])}
-    known |= {float(at.line) for at in (finding.at, *(e.at for e in finding.evidence)) if at and at.line}
+    places = [at for at in (finding.at, *(e.at for e in finding.evidence)) if at]
+    known |= {float(at.line) for at in places if at.line} | {float(n) for at in places for n in figures(at.path)}
     known = {x for x in known if math.isfinite(x)}
     pairs = {y for a in known for b in known for y in (a + b, a - b, a * b, *((a / b, (a - b) / b) if b else ()))}
     mantissa, _, exponent = figure.partition("e")

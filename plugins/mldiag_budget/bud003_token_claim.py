@@ -39,7 +39,8 @@ def token_claim(
 
     ## Inputs
     `*.md` and `*.rst` in the folders of the run, comments of its sources: a line or a row of a table that names a token
-    file (`tokenized_v15`, `train.bin`), its size and its tokens. The setting `train_tokens`, beside token files.
+    file (`tokenized_v15`, `train.bin`), its size and its tokens; of a file that lies below the document also the
+    tokens alone, right behind its name (`train.bin` holds 1.2M tokens). The setting `train_tokens`, beside token files.
 
     ## Options
     - `tolerance` (0.1): largest relative distance between the stated count and the nearest that the bytes allow. What
@@ -81,8 +82,14 @@ def _of_setting(known: tuple[TokenFile, ...]) -> tuple[TokenFile, ...]:
 
 
 def _named(claim: TokenClaim, known: tuple[TokenFile, ...]) -> TokenFile | None:
-    """The file that a claim names: by its path, or by the folder it alone lies in."""
+    """The file that a claim names: by its path, or by the folder it alone lies in.
+
+    A claim without a size is only of a file below its document: `train.bin` may lie in a folder for each data set.
+    """
     name = claim.name.lower().strip("/")
+    if not claim.sizes:
+        folder = claim.source.path.rpartition("/")[0]
+        known = tuple(f for f in known if not folder or f.source.path.startswith(f"{folder}/"))
     matching = [f for f in known if f"/{f.source.path.lower()}".endswith(f"/{name}")]
     if not matching and "." not in name:
         matching = [f for f in known if name in f.source.path.lower().split("/")[:-1]]
@@ -102,14 +109,14 @@ def _against_files(
     total = sum(f.count for f in every)
     epochs = settings.get("epochs", float) if settings is not None else None
     allowed = [count, total, *([epochs * count] if epochs and epochs > 1 else [])]
-    if not count or any(abs(claim.tokens - n) <= tolerance * n for n in allowed):
+    if not count or any(abs(claim.tokens - n) <= max(tolerance * n, claim.rounding) for n in allowed):
         return
     value = next((v for v in settings or () if claim.is_setting and v.source == claim.source), None)
     title = f"state {count:,} tokens"
     yield _finding(
         claim,
-        f"{own[0].source.path}{' and others' if len(own) > 1 else ''} hold{'s' if len(own) == 1 else ''} {count:,}: "
-        f"{body:,} bytes of {own[0].width}-byte ids",
+        f"{body:,} bytes of {own[0].width}-byte ids in {own[0].source.path}{' and others' if len(own) > 1 else ''} are "
+        f"{count:,}",
         count,
         body,
         own[0].width,
@@ -144,7 +151,7 @@ def _finding(
     claim: TokenClaim, holds: str, count: float, size: float, width: int, tolerance: float, at: Source, fix: Fix
 ) -> Finding:
     return Finding(
-        f"{claim.tokens / 1e6:,.4g} M tokens are stated for {claim.name}, but {holds} tokens "
+        f"{_amount(claim.tokens)} tokens are stated for {claim.name}, but {holds} tokens "
         f"({claim.tokens / count:.2f} times as many stated)",
         at=claim.source,
         evidence=(
@@ -157,3 +164,7 @@ def _finding(
         ),
         fix=fix,
     )
+
+
+def _amount(tokens: float) -> str:
+    return f"{tokens:,.0f}" if tokens < 1e5 else f"{tokens / 1e6:,.4g} M"

@@ -67,6 +67,11 @@ def non_finite_tensor(saved: SavedModels, statistics: TensorStatistics, *, max_l
             evidence=(
                 Evidence("tensors with such values", len(bad), 0, model.checkpoint.source),
                 *(
+                    [Evidence("saved at step", model.step, at=model.checkpoint.source)]
+                    if model.step is not None
+                    else []
+                ),
+                *(
                     e
                     for tensor, s in sorted(bad, key=lambda b: -(b[1].nan + b[1].inf))[:max_listed]
                     for e in (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from mldiag.api import (
@@ -14,12 +15,20 @@ from mldiag.api import (
     SavedModel,
     SavedModels,
     Severity,
+    Summary,
     Tensor,
     TensorStatistics,
     is_of_another,
+    lazily,
     rule,
 )
 from mldiag_checkpoint.words import at, is_trained, listed, moment
+
+_GATE = lazily(
+    r"gate|(?:^|[._/])dt_|delta|decay|forget|alpha|beta|sigma|log_?var|logit|cls|class|score|object|heatmap|(?:^|[._/])hm"
+    r"|router|halt|mask|time"
+)
+"""Layers whose biases are low on purpose: a sigmoid or softplus stands behind them, not a ReLU."""
 
 
 @rule("CKP002", severity="error", explains=("CUR003", "CUR007", "CUR014", "CUR018"))
@@ -31,6 +40,7 @@ def dead_tensor(
     min_values: int = 16,
     min_row_share: float = 0.5,
     min_rows: int = 8,
+    max_zero_share: float = 0.02,
     min_reach: float = 1.0,
     max_variance: float = 1e-10,
     max_listed: int = 5,
@@ -48,8 +58,9 @@ def dead_tensor(
     - batch norms whose running variance is nearly zero in every channel: what they are fed never changes: a warning.
 
     Ordinary, and not reported: biases at zero, scales of norms at one, weights that start at zero in a model that was
-    not trained yet (residual projections, `B` of LoRA), padding rows and unused tokens of tables, fixed filters that
-    average or add, buffers, models that stand beside the trained one (teacher, moving average).
+    not trained yet (residual projections, `B` of LoRA), padding rows and unused tokens of tables, matrices that were
+    pruned (zeros in the other rows, too), fixed filters that average or add, biases of gates and outputs that begin low
+    (Mamba, LSTM, detectors), buffers, models that stand beside the trained one (teacher, moving average).
 
     ## Why it matters
     A layer of zeros has no output and gives those below it no gradient, so both stay as they are; a unit whose input is
@@ -61,6 +72,7 @@ def dead_tensor(
     ## Options
     - `min_values` (16): values from which on a tensor is judged.
     - `min_row_share` (0.5): constant rows / rows; `min_rows` (8 rows).
+    - `max_zero_share` (0.02): zeros among the other rows, from which on the matrix was pruned on purpose.
     - `min_reach` (1.0): size of the largest input of a layer; larger where inputs are not scaled.
     - `max_variance` (1e-10): running variance that is none. Batch norm adds 1e-5 or 1e-3 to it.
     - `max_listed` (5 tensors): tensors that are listed in the evidence.
@@ -97,7 +109,11 @@ def dead_tensor(
                     zero.append(tensor)
                 elif not _is_fixed_filter(tensor, found.min):
                     constant.append((tensor, found.min))
-            elif found.rows >= min_rows and found.constant_rows >= min_row_share * found.rows and not _is_table(tensor):
+            elif (
+                found.rows >= min_rows
+                and found.constant_rows >= min_row_share * found.rows
+                and not (_is_table(tensor) or _is_pruned(found, max_zero_share))
+            ):
                 rows.append((tensor, found.constant_rows, found.rows))
         if zero:
             names = [t.name for t in zero]
@@ -151,6 +167,12 @@ def _is_fixed_filter(tensor: Tensor, value: float) -> bool:
     return value == 1 or abs(value * covered - 1) < 1e-3 or abs(value * tensor.shape[-1] * tensor.shape[-2] - 1) < 1e-3
 
 
+def _is_pruned(found: Summary, most: float) -> bool:
+    """Whether zeros lie all over a matrix, not in whole rows alone."""
+    rest = found.count - found.count // found.rows * found.constant_rows
+    return found.zeros - (found.count - rest) > most * rest
+
+
 def _is_table(tensor: Tensor) -> bool:
     name = tensor.name.lower()
     return any(word in name for word in ("emb", "wte", "wpe", "vocab", "token", "lm_head", "codebook", "table"))
@@ -163,13 +185,12 @@ def _inactive(model: SavedModel, statistics: TensorStatistics, least: int, reach
     turned = model.checkpoint.format in ("keras", "hdf5", "flax", "tensorflow")
     for bias in model.parts(Part.VECTOR):
         tensor = next((weights[n] for n in _weights_of(bias.name) if n in weights), None)
-        if tensor is None or bias.count < least // 2 or len(bias.shape) != 1:
+        if tensor is None or bias.count < least // 2 or len(bias.shape) != 1 or _GATE.search(bias.name.lower()):
             continue
         units = tensor.shape[-1] if turned else tensor.shape[0]
         # What comes before the output alone: a layer that takes as many inputs follows.
         behind = [weights[n] for n in order[order.index(tensor.name) + 1 :]]
-        inputs = [t.shape[-2] if turned else t.shape[1] for t in behind if len(t.shape) > 1]
-        if units != bias.count or not any(n == units or (n and n % units == 0) for n in inputs):
+        if units != bias.count or not any(_takes(t, tensor, units, turned) for t in behind):
             continue
         try:
             found = statistics.of(model.checkpoint, bias)
@@ -192,6 +213,16 @@ def _inactive(model: SavedModel, statistics: TensorStatistics, least: int, reach
             ),
             fix=Fix.show("initialise the biases at zero, and lower the learning rate where it drove them down"),
         )
+
+
+def _takes(tensor: Tensor, before: Tensor, units: int, turned: bool) -> bool:
+    """Whether a weight may stand behind a layer of so many units: it takes as many, or maps of them in a row."""
+    if len(tensor.shape) < 2:
+        return False
+    inputs = tensor.shape[-2] if turned else tensor.shape[1]
+    side = math.isqrt(inputs // units)
+    laid_out = len(before.shape) > 2 and len(tensor.shape) == 2 and side > 1 and side * side * units == inputs
+    return inputs == units or laid_out
 
 
 def _weights_of(bias: str) -> Iterator[str]:

@@ -159,4 +159,9 @@ def _frozen(settings: Settings | None, program: Program | None) -> str:
         call = next((c for c in source.calls if c.last in ("requires_grad_", "stop_gradient", "freeze")), None)
         if call is not None:
             return call.last
+        for call in source.calls:
+            if call.keywords.get("trainable") is False or call.keywords.get("freeze") is True:
+                return call.last
+            if call.last == "from_pretrained" and "Embedding" in call.resolved:
+                return "Embedding.from_pretrained"  # frozen unless it says otherwise
     return ""

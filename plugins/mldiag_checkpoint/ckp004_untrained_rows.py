@@ -47,7 +47,7 @@ def untrained_rows(
     clamped leave such rows, and the loss on the rest looks healthy.
 
     ## Inputs
-    The last checkpoint; the setting `seq_len`; token files. Tables from 16 rows of 8 values on are judged; one that is
+    The last checkpoint; the setting `seq_len`; token files. Tables from 32 rows of 8 values on are judged; one that is
     initialised as large as it is trained (standard normal, few steps) does not show where training ended.
 
     ## Options
@@ -63,7 +63,8 @@ def untrained_rows(
 
     ## Source
     The squared norm of n independent values has the relative variance (kurtosis - 1) / n; two levels are compared by
-    Welch 1947. Measured: 254 was found where 256 of 320 rows were trained for 300 steps.
+    Welch 1947. Measured: 254 and 256 were found where 256 of 320 rows were trained for 60 and
+    300 steps, and nothing in 6,000 random tables.
     """
     length = settings.get("seq_len", int) if settings is not None else None
     fed_at = settings.where("seq_len") if settings is not None else None
@@ -105,6 +106,7 @@ def _finding(table: RowTable, though: str, severity: Severity, more: tuple[Evide
         severity=severity,
         evidence=(
             Evidence("first untrained row", tail.start, tail.rows, at, table.kind),
+            Evidence("last untrained row", tail.rows - 1, None, at, table.kind),
             Evidence("rows", tail.rows, None, at, table.kind),
             Evidence("root mean square of these rows", tail.rms, None, at),
             Evidence("root mean square of the rows before", tail.head_rms, None, at),

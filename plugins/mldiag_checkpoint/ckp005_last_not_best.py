@@ -109,7 +109,9 @@ def last_not_best(
         )
         # Where the loss is logged, only a score that went on rising since makes a later checkpoint a better one.
         other = loss if scored and not found.model.best else None
-        if other is not None and values[_at(other, curve, values)] - found.level > max(errors * found.error, min_score_gain):
+        if other is not None and values[_at(other, curve, values)] - found.level > max(
+            errors * found.error, min_score_gain
+        ):
             return
         if other is None and found.level - found.best <= needed:
             return

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from mldiag.api import (
+    Curve,
     Curves,
     Ending,
     Evidence,
@@ -14,12 +15,12 @@ from mldiag.api import (
     SavedModels,
     Severity,
     as_number,
+    lazily,
     rule,
 )
 from mldiag_checkpoint.words import moment
 
-_RATES = ("optimizer.param_groups.0.lr", "optimizer_state_dict.param_groups.0.lr", "optim.param_groups.0.lr",
-          "optimizer_states.0.param_groups.0.lr", "lr", "learning_rate")  # fmt: skip
+_RATE = lazily(r"optim[a-z_]*(?:\.\d+)?\.param_groups\.\d+\.lr")
 
 
 @rule("CKP006", severity="info")
@@ -39,7 +40,8 @@ def metadata_gap(
 
     - a step beyond the last logged one by more than `min_beyond` of it, while the epoch, where both know it, does not
       say otherwise: a warning;
-    - a learning rate outside of what was logged around that step by a factor of more than `max_ratio`: a warning;
+    - the learning rates of the optimizer all outside of what was logged around that step by a factor of more than
+      `max_ratio`: a warning;
     - no checkpoint with the state of an optimizer, of a run whose log ends in a failure: an information, with what
       else is missing to go on from it (step, epoch).
 
@@ -91,7 +93,9 @@ def metadata_gap(
     )
 
 
-def _beyond(model: SavedModel, logged, steps, least: float) -> Iterator[Finding]:  # type: ignore[no-untyped-def]
+def _beyond(
+    model: SavedModel, logged: Sequence[Curve], steps: Sequence[tuple[Curve, Sequence[float]]], least: float
+) -> Iterator[Finding]:
     """A step that the log does not reach."""
     if model.step is None:
         return
@@ -124,13 +128,15 @@ def _rates(saved: SavedModels, curves: Curves, most: float) -> Iterator[Finding]
     if curve is None or axis is None or len(axis) < 3:
         return
     for model in saved:
-        found = next(((k, r) for k in _RATES if (r := as_number(model.checkpoint.metadata.get(k)))), None)
-        if found is None or model.step is None or not axis[0] <= model.step <= axis[-1]:
+        step = model.step
+        metadata = model.checkpoint.metadata
+        rates = [r for key in metadata if _RATE.fullmatch(key) and (r := as_number(metadata[key]))]
+        if not rates or step is None or not axis[0] <= step <= axis[-1]:
             continue
-        _, rate = found
-        place = min(range(len(axis)), key=lambda i: abs(axis[i] - model.step))
+        rate = rates[0]
+        place = min(range(len(axis)), key=lambda i, at=step: abs(axis[i] - at))  # type: ignore[misc]
         near = [v for v in curve.values[max(0, place - 2) : place + 3] if v > 0]
-        if near and not min(near) / most <= rate <= max(near) * most:
+        if near and not any(min(near) / most <= r <= max(near) * most for r in rates):
             yield Finding(
                 f"{model.path}{moment(model)} has a learning rate of {rate:.4g}, and the log {curve.values[place]:.4g} "
                 f"at {curve.place(place)}",

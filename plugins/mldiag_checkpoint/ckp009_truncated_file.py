@@ -12,7 +12,7 @@ _READERS = frozenset({
 })  # fmt: skip
 _ENDINGS = (".safetensors", ".index.json", ".pt", ".pth", ".ckpt", ".pt.tar", ".pth.tar", ".h5", ".hdf5", ".keras",
             ".gguf", ".onnx", ".index", ".msgpack", ".npz", ".npy", ".mpk", ".th", ".pkl")  # fmt: skip
-_CUT = ("cut file", "is cut", "that is cut", "file is empty", "ends within", "the file ends", "are missing",
+_CUT = ("cut file", "is cut", "file is empty", "ends within", "the file ends", "are missing", "is missing",
         "have no bytes", "are not in their file", "where the index asks for", "where the header asks for")  # fmt: skip
 _DAMAGED = ("damaged", "longer than its header", "does not fit its checksum", "cannot be unpacked", "overlap",
             "reach beyond", "is not valid json", "lie on each other", "tensors are wrong", "no object header at",

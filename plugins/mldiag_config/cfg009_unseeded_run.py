@@ -23,6 +23,7 @@ from mldiag.api import (
 # allennlp `random_seed` 13370, the boosting libraries a fixed number. Hugging Face's Trainer is known by its class.
 _SELF_SEEDED = frozenset({"ultralytics", "fairseq", "allennlp", "xgboost", "lightgbm", "catboost"})
 _SEED_WORDS = ("seed", "random_state", "prngkey")
+_UNSET = "unset seed"
 _TRAINING = ("lr", "batch_size", "epochs", "total_steps", "weight_decay", "optimizer", "dropout", "warmup_steps")
 
 
@@ -39,10 +40,10 @@ def unseeded_run(
 
     ## What it checks
     With the whole source of the training program: no call that seeds Python, numpy, PyTorch, TensorFlow or JAX, no
-    `seed` or `random_state` argument, no setting of that name, or a seed option that was left at None. Frameworks that
-    seed themselves (Hugging Face's Trainer, Ultralytics, fairseq) are silent. Without the source, but with the record
-    that the run wrote of its settings, a record without a seed is an information: the run may have been seeded, but
-    nobody can tell with what.
+    `seed` or `random_state` argument (None is none), no setting of that name, or a seed option that was left at None.
+    Frameworks that seed themselves (Hugging Face's Trainer, Ultralytics, fairseq) are silent. Without the source, but
+    with the record that the run wrote of its settings, a record without a seed is an information: the run may have
+    been seeded, but nobody can tell with what.
 
     ## Why it matters
     Two runs of one configuration differ by chance alone. Without a seed a difference between two settings cannot be
@@ -83,7 +84,9 @@ def _in_source(source: TrainingSource, program: Program | None, optional: bool, 
     trainer = "transformers" in source.libraries and any(n.endswith("Trainer") for n in source.names)
     if trainer or source.libraries & _SELF_SEEDED:
         return
-    words = {n.lower() for n in source.names} | {k.lower() for c in source.calls for k in c.keywords}
+    unset = {(i.source.path, i.source.line) for s in source.sources for i in s.idioms if i.name == _UNSET}
+    given = ((k.lower(), c.where.get(k, c.source)) for c in source.calls for k in c.keywords)
+    words = {n.lower() for n in source.names} | {k for k, at in given if (at.path, at.line) not in unset}
     if not optional and any(w in name for name in words for w in _SEED_WORDS):
         return
     if any("seed" in c.name.lower() and isinstance(v, int) for c in source.calls for v in c.positional):

@@ -21,7 +21,8 @@ def token_file_size(statistics: TokenStatistics, *, verify_checksums: bool = Tru
     written with gives other ids: half of them are zero, or two are taken for one.
 
     ## Inputs
-    Token files, each of which is described by a header, an index, its ending (`.u16`) or a JSON file beside it.
+    Token files, each of which is described by a header, an index, its ending (`.u16`), a JSON file beside it, or, where
+    it was cut within an id, by the file of another split (`val.bin` beside `train.bin`) or nanoGPT's `meta.pkl`.
     Keys of such a file: `dtype`, `num_tokens` (`n_tokens`, `token_count`, `tokens`, `train_tokens`), `bytes`
     (`size_bytes`), `sha256`, `md5`, `sha1`, `crc32`, `checksum`.
 

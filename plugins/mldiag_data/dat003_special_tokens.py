@@ -33,9 +33,10 @@ def special_tokens(
     """A special token stands for two things, or has an id that the vocabulary has not.
 
     ## What it checks
-    1. The source: padding that is the end of text (`tokenizer.pad_token = tokenizer.eos_token`) where the labels are
-       the ids themselves, so that the model is trained on padding, or where Hugging Face's
-       `DataCollatorForLanguageModeling(mlm=False)` takes all padding out of the labels, and with it every end of text.
+    1. The source: padding that is the end of text (`tokenizer.pad_token = tokenizer.eos_token`, or a tokenizer that is
+       made with one token for both) where the labels are the ids themselves, so that the model is trained on padding,
+       or where Hugging Face's `DataCollatorForLanguageModeling(mlm=False)` takes all padding out of the labels, and
+       with it every end of text.
     2. Ids of a configuration (`eos_token_id`, `pad_token_id`, ...) at or above its own `vocab_size`.
     3. Ids of a configuration that differ from those of the tokenizer in the same folder.
     4. Two roles with one id in a tokenizer that must not be one: the mask is padding, the separator is the class token,

@@ -11,6 +11,9 @@ from mldiag.api import (
     Idiom,
     NotApplicable,
     Program,
+    Role,
+    Settings,
+    SettingValue,
     Severity,
     SharedLines,
     SplitTexts,
@@ -27,6 +30,7 @@ def split_overlap(
     statistics: TokenStatistics | None,
     texts: SplitTexts | None,
     program: Program | None,
+    settings: Settings | None,
     *,
     max_share: float = 0.1,
     error_share: float = 0.5,
@@ -43,14 +47,16 @@ def split_overlap(
        and more that stand in both.
     3. The source: windows that overlap and are split into training and validation at random (`x.unfold(0, 65, 4)` and
        a permutation; `random_split` of a data set that gives `data[i:i + n]`), so that each window of the one has its
-       neighbours in the other; and validation data that are the training data or a part of them.
+       neighbours in the other; and validation data that are the training data or a part of them: one data set in both
+       loaders, `eval_dataset=train.select(...)` of Hugging Face, the training matrix as XGBoost's `"val"`.
+    4. The description of an Ultralytics data set (`data.yaml`): one path for `train` and for `val`.
 
     ## Why it matters
     The validation loss then measures memory: it falls with the training loss whatever is learnt, early stopping never
     comes, and the model is worse on new data than any number says.
 
     ## Inputs
-    Token files and texts by their names, of one folder; Python sources.
+    Token files and texts by their names, of one folder; Python sources; `train` and `val` of a data set's description.
 
     ## Options
     - `max_share` (0.1) and `error_share` (0.5): share of the validation windows or lines from which it is a warning,
@@ -64,7 +70,7 @@ def split_overlap(
 
     ## When to ignore
     Data whose parts repeat each other by nature (templates, logs), and a validation on training data that is meant as
-    the training score.
+    the training score, as in a first try with `coco128.yaml`, which has one folder for both.
 
     ## Source
     Lee et al. 2022, "Deduplicating Training Data Makes Language Models Better". Windows by hashes: Karp and Rabin 1987;
@@ -87,8 +93,44 @@ def split_overlap(
                 yield _windows(idiom)
             elif idiom.name == _FROM_TRAINING:
                 yield _from_training(idiom)
+    described = _described(settings) if settings is not None else []
+    for first, second in described:
+        judged += 1
+        if first.value == second.value:
+            yield _one_path(first, second)
     if not judged:
         raise NotApplicable("neither the data of both splits nor a source that splits them")
+
+
+def _described(settings: Settings) -> list[tuple[SettingValue, SettingValue]]:
+    """`train` and `val` of each file that describes a data set, by its path or its classes."""
+    by_file: dict[str, dict[str, SettingValue]] = {}
+    for value in settings:
+        if value.role is Role.FILE:
+            by_file.setdefault(value.source.path, {}).setdefault(value.source.key or value.key, value)
+    found = []
+    for path, values in by_file.items():
+        is_data = any(k in ("names", "nc", "path") or k.startswith("names.") for k in values)
+        both = [v for k in ("train", "val") if (v := values.get(k)) is not None and _is_path(v.value)]
+        if is_data and len(both) == 2 and path.endswith((".yaml", ".yml")):
+            found.append((both[0], both[1]))
+    return found
+
+
+def _is_path(value: object) -> bool:
+    return isinstance(value, str) and ("/" in value or "\\" in value or value.endswith(".txt"))
+
+
+def _one_path(train: SettingValue, held: SettingValue) -> Finding:
+    return Finding(
+        f"train and val are one path, {held.value}: validation is done on training data",
+        at=held.source,
+        evidence=(
+            Evidence("validation data", str(held.value), at=held.source),
+            Evidence("training data", str(train.value), at=train.source),
+        ),
+        fix=Fix.show("hold a part of the data out before training, and validate on that alone"),
+    )
 
 
 def _pairs(files: tuple[TokenFile, ...]) -> Iterator[tuple[TokenFile, TokenFile]]:

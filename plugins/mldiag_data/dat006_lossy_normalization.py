@@ -99,9 +99,8 @@ def lossy_normalization(
 
 def _generates(settings: Settings | None, program: Program | None, samples: Samples | None) -> str:
     """What shows that text is generated; empty where nothing does, or where the model is an encoder."""
-    names = [
-        str(v.value) for v in settings or () if v.key in ("model_type", "architectures", "arch", "model_name", "task")
-    ]
+    said = [v.value for v in settings or () if v.key in ("model_type", "architectures", "arch", "model_name", "task")]
+    names = [str(n) for value in said for n in (value if isinstance(value, tuple) else (value,))]
     if any(_ENCODER.fullmatch(n) for n in names):
         return ""
     if samples is not None and len(samples):

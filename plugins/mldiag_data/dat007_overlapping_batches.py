@@ -15,8 +15,9 @@ def overlapping_batches(program: Program, settings: Settings | None) -> Iterator
     """The loader goes to the next batch by less than a batch holds.
 
     ## What it checks
-    In the source: where a batch begins, as a multiple of its number (`start = batch_idx * batch_size * 2`), against how
-    much is read from there (`data[start:start + batch_size * seq_len * 2]`). Every factor of the way is a factor of
+    In the source: where a batch begins, as a multiple of its number (`start = batch_idx * batch_size * 2`) or by what a
+    place that the loader keeps moves on (`self.pos += seq_len`), against how much is read from there
+    (`data[start:start + batch_size * seq_len * 2]`). Every factor of the way is a factor of
     what is read, which has the sequence length besides: so each batch repeats nearly all of the one before.
 
     ## Why it matters
@@ -63,7 +64,11 @@ def _judged(idiom: Idiom, settings: Settings | None) -> Iterator[Finding]:
             *([Evidence("read / way to the next", factor, 1.0)] if whole else []),
             *([Evidence("share of a batch that was in the one before", 1 - 1 / factor, 0)] if whole else []),
         ),
-        fix=Fix.show(f"let batch {idiom.detail('index')} begin at {idiom.detail('index')} * {idiom.detail('whole')}"),
+        fix=Fix.show(
+            f"move {idiom.detail('index')} on by {idiom.detail('whole')}"
+            if idiom.detail("moved")
+            else f"let batch {idiom.detail('index')} begin at {idiom.detail('index')} * {idiom.detail('whole')}"
+        ),
     )
 
 

@@ -120,8 +120,8 @@ def test_no_help_is_cut_in_the_middle_of_a_sentence(work: Path, command: str) ->
     [
         ("mldiag che", {"check"}),
         ("mldiag explain SCH001", {"SCH001"}),
-        ("mldiag explain trunc", {"truncated-schedule"}),
-        ("mldiag check --select CFG001,truncated", {"CFG001,truncated-schedule"}),
+        ("mldiag explain truncated-s", {"truncated-schedule"}),
+        ("mldiag check --select CFG001,truncated-s", {"CFG001,truncated-schedule"}),
         ("mldiag check --format j", {"json"}),
         ("mldiag check run", {"run"}),
     ],

@@ -53,3 +53,12 @@ def test_a_file_that_a_reader_took_is_no_text(tmp_path: Path) -> None:
     (tmp_path / "val.txt").write_text(lines(0, 9))
     with pytest.raises(NotApplicable):
         split_texts(Run(tmp_path, ".", files={"train.txt": "text_log"}))
+
+
+def test_texts_that_the_reader_of_training_texts_took_are_compared_as_well(tmp_path: Path) -> None:
+    (tmp_path / "train.txt").write_text(lines(0, 100))
+    (tmp_path / "val.txt").write_text(lines(50, 100))
+    (pair,) = split_texts(Run(tmp_path, "x", files={"train.txt": "training_text"})).pairs
+    assert (pair.lines, pair.found) == (50, 50)
+    with pytest.raises(NotApplicable):
+        split_texts(Run(tmp_path, "x", files={"train.txt": "text_log"}))

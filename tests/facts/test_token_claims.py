@@ -46,7 +46,6 @@ def test_a_line_that_names_file_size_and_tokens_is_a_claim(
     [
         "corpus.txt: 1.2 GB, about 300M tokens",
         "model.bin is 500 MB; it saw 300B tokens",
-        "train.bin has 300M tokens",
         "train.bin has 600 MB",
         "train.bin 600 MB and val.bin 6 MB: 303M tokens",
         "the tokenizer_v15 (1.27 MB) has 32,000 tokens",
@@ -71,3 +70,39 @@ def test_a_document_of_another_folder_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "data.md").write_text("tokenized_v15: 555 MB, ~220M tokens\n")
     assert not claims(tmp_path, "nothing\n")
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("train.bin has 300M tokens", {"train.bin": 300e6}),
+        ("`data/chars/train.bin` (uint16) holds 1.2M tokens, `val.bin` 6k tokens.",
+         {"data/chars/train.bin": 1.2e6, "val.bin": 6e3}),
+        ("Trained on characters: `train.bin` ~54k tokens, `val.bin` ~6k tokens", {"train.bin": 54e3, "val.bin": 6e3}),
+        ("- **val.bin**: about 36,059 tokens", {"val.bin": 36_059}),
+        ("train.npy contém cerca de 1,5 milhões de tokens", {"train.npy": 1.5e6}),
+        ("tokens_v2.bin contains 12 million tokens", {"tokens_v2.bin": 12e6}),
+        ("train.bin is read in chunks of 65,536 tokens", {}),
+        ("train.bin with 4,096 tokens per sequence", {}),
+        ("train.bin has 100k tokens more than val.bin", {}),
+        ("the model saw 300M tokens of train.bin", {}),
+        ("train.bin: 8 epochs of 2M tokens", {}),
+        ("train.bin has 256 tokens", {}),
+        ("pytorch_model.bin saw 300M tokens, model.bin: 300M tokens", {}),
+    ],
+)  # fmt: skip
+def test_a_count_right_behind_a_file_is_a_claim_without_a_size(
+    tmp_path: Path, line: str, said: dict[str, float]
+) -> None:
+    found = claims(tmp_path, line + "\n")
+    assert {c.name: c.tokens for c in found} == pytest.approx(said)
+    assert not any(c.sizes for c in found)
+
+
+def test_two_counts_of_one_name_are_of_two_data_sets(tmp_path: Path) -> None:
+    assert not claims(tmp_path, "shakespeare: train.bin has 301,966 tokens\nopenwebtext: train.bin has 9B tokens\n")
+
+
+def test_what_rounding_may_have_moved(tmp_path: Path) -> None:
+    (claim,) = claims(tmp_path, "train.bin has 1.2M tokens\n")
+    assert claim.rounding == pytest.approx(5e4)

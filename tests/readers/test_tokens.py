@@ -298,3 +298,32 @@ def test_damage_is_told(name: str, data: st.DataObject) -> None:
     damaged = whole[:at] + data.draw(st.binary(max_size=8)) + whole[at + data.draw(st.integers(0, 8)) :]
     with suppress(ReadError):
         read(Path("/nonexistent"), name, damaged)
+
+
+def cut(root: Path, train: bytes, val: bytes) -> TokenFile | None:
+    """What is found of a training file that lies beside a validation file; the contradiction is told after it."""
+    (root / "val.bin").write_bytes(val)
+    (root / "train.bin").write_bytes(train)
+    found: list[Artifact] = []
+    file = File(root, "train.bin")
+    if READERS["token_ids"].matches(file):
+        with suppress(ReadError):
+            found.extend(READERS["token_ids"].read(file))
+    return found[0] if found else None  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize(("kind", "dtype", "lost"), [("H", "uint16", 1), ("H", "uint16", 301), ("I", "uint32", 2)])
+def test_a_file_that_was_cut_within_an_id_is_known_by_the_one_beside_it(
+    tmp_path: Path, kind: str, dtype: str, lost: int
+) -> None:
+    train = zipf(3_000, kind)[:-lost]
+    found = cut(tmp_path, train, zipf(3_000, kind))
+    assert found is not None
+    assert (found.dtype, found.count, found.size) == (dtype, len(train) // found.width, len(train))
+    # Two files that were both cut, or one alone, prove nothing.
+    assert cut(tmp_path, train, zipf(3_000, kind)[:-lost]) is None
+
+
+def test_an_odd_file_that_holds_no_ids_is_not_taken_for_the_one_beside_it(tmp_path: Path) -> None:
+    assert cut(tmp_path, DICE.randbytes(39_999), zipf(3_000, "H")) is None
+    assert cut(tmp_path, numbers("f", 0.02)[:-1], zipf(3_000, "H")) is None

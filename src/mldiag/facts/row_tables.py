@@ -16,7 +16,7 @@ from mldiag.shapes import POSITION_TABLES, TOKEN_TABLES, table_name
 if TYPE_CHECKING:
     from mldiag.stats.rows import Untrained
 
-MIN_ROWS, MIN_WIDTH = 16, 8
+MIN_ROWS, MIN_WIDTH = 32, 8
 """Of smaller tables the tail is too short for a test."""
 MOST_VALUES = 2**28
 """Values of a table that is looked at a second time: a vocabulary of 256,000 rows of 1,024."""

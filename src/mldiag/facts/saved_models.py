@@ -152,7 +152,8 @@ def part_of(tensor: Tensor) -> Part:
     floating = tensor.dtype.lstrip("><").startswith(("float", "bfloat", "f2", "f4", "f8", "c"))
     if not floating or not tensor.shape or _BUFFER.search(name):
         return Part.BUFFER
-    return Part.WEIGHT if sum(n > 1 for n in tensor.shape) >= 2 else Part.VECTOR
+    bias = re.search(r"(?:^|[._/])bias(?:[_.:]?(?:[ih]h_l)?\d+)?(?:_reverse)?$", name) is not None
+    return Part.WEIGHT if sum(n > 1 for n in tensor.shape) >= 2 and not bias else Part.VECTOR
 
 
 def is_adapter(name: str) -> bool:

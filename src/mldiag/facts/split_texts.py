@@ -78,9 +78,8 @@ def _texts(run: Run, folder: str) -> list[tuple[str, str | None]]:
     except OSError:
         return []
     paths = [posixpath.join(folder, name) for name in names]
-    return [
-        (p, split_of(posixpath.basename(p).rsplit(".", 1)[0])) for p in paths if run.files.get(p) in (None, _TEXT_READER)
-    ]
+    paths = [p for p in paths if run.files.get(p) in (None, _TEXT_READER)]
+    return [(p, split_of(posixpath.basename(p).rsplit(".", 1)[0])) for p in paths]
 
 
 def _compared(run: Run, train: str, other: str) -> SharedLines:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 import re
+from collections import Counter
 from collections.abc import Iterator
 
 from msgspec import Struct
@@ -19,6 +20,8 @@ from mldiag.run import Run
 DOCUMENT_LIMIT = 2**20
 """Bytes of a document that are read; longer ones are books."""
 MOST_DOCUMENTS = 20
+FEWEST = 1_000
+"""Tokens of a file whose count stands alone: lengths, batches and special tokens are fewer."""
 _ENDINGS = (".md", ".markdown", ".rst")
 
 _SIZE = lazily(r"(?<![\w.,])([\d.,]*\d)\s*([KMGT])(i?)B\b", re.IGNORECASE)
@@ -39,6 +42,21 @@ _WEIGHTS = lazily(r"(^|[\W_])(model|weights?|ckpt|checkpoint|optimizer|pytorch)"
 _COUNT_HEADS = lazily(
     r"\W*(?:#|n|num(?:ber)?|nº|total|no\.?)?\W*(?:of\s+|de\s+)?(?:tokens?|jetons|tokens totais)\W*", re.IGNORECASE
 )
+_HOLDS = lazily(
+    r"[`*_\"'\])|]*\s*(?:\([^()]{0,40}\)\s*)?(?:[:=|–—→-]+\s*)?(?:(?:currently|now)\s+)?"
+    r"(?:(?:holds?|has|have|contains?|stores?|with|of|is|are|tem|têm|contém|cont[eé]m|com|possui|guarda|hat|enthält|mit|"
+    r"contient|avec|tiene|contiene|con)\s+)?"
+    r"(?:(?:about|around|approx(?:imately|\.)?|roughly|some|nearly|ca\.?|cerca\s+de|aprox(?:imadamente|\.)?|etwa|rund|"
+    r"environ|unos)\s+)?(?:[~≈≃*`]\s*)*",
+    re.IGNORECASE,
+)
+"""What may stand between a file and the number of tokens that it holds: nothing that would make it another number."""
+_NOT_ALL = lazily(
+    r"\s*(?:/|per\b|each\b|every\b|por\b|pro\b|par\b|long\b|at\b|a\s+(?:time|step|batch)|in\s+(?:a|one|each|the\s+vocab)|"
+    r"of\s+(?:the\s+)?(?:context|vocab)|context|window|vocab|batch|sequences?\b|blocks?\b|chunks?\b|left|more|less|were|was|used|seen|apart|de\s+contexto)",
+    re.IGNORECASE,
+)
+_IS_FILE = lazily(r"[\w./-]+\.(?:bin|npy|u16|u32|uint16|uint32|tokens)\b", re.IGNORECASE)
 _WIDTHS = ((lazily(r"\b(?:u|uint)16\b", re.IGNORECASE), 2), (lazily(r"\b(?:u|uint|int)32\b", re.IGNORECASE), 4))
 _POWERS = {"k": 3, "m": 6, "g": 9, "t": 12, "b": 9, "thousand": 3, "mil": 3, "mi": 6, "million": 6, "millions": 6,
            "milhões": 6, "milhoes": 6, "billion": 9, "bilhões": 9, "bi": 9}  # fmt: skip
@@ -56,6 +74,7 @@ class TokenClaim(Struct, frozen=True):
         text: the count and the size as written, for people.
         widths: bytes of an id that the document mentions (`u16`); empty where it mentions none.
         is_setting: the settings say it.
+        rounding: tokens by which the number as written may be rounded: 500 for `54k`.
     """
 
     name: str
@@ -65,6 +84,7 @@ class TokenClaim(Struct, frozen=True):
     text: str = ""
     widths: tuple[int, ...] = ()
     is_setting: bool = False
+    rounding: float = 0.0
 
 
 class TokenClaims(Struct, frozen=True):
@@ -78,7 +98,8 @@ def token_claims(run: Run, settings: Settings | None, program: Program | None) -
     """Reads the documents beside the files of the run, the comments of its sources, and the setting `train_tokens`.
 
     A line, or the row of a table, counts where it names a token file (`tokenized_v15`, `train.bin`) and says both its
-    size and its tokens; what it says of a text alone proves nothing.
+    size and its tokens; what it says of a text alone proves nothing. A count right behind the name of a file
+    (`train.bin` holds 1.2M tokens) counts without a size as well, where the document says it once.
     """
     found = [*_stated(settings)]
     for path in _documents(run):
@@ -138,7 +159,31 @@ def _in_document(file: File) -> list[TokenClaim]:
         if claim is not None:
             name, tokens, sizes, written = claim
             found.append(TokenClaim(name, tokens, file.at(number), sizes, written, widths))
-    return found
+        else:
+            found += [
+                TokenClaim(name, tokens, file.at(number), (), written, widths, rounding=rounding)
+                for name, tokens, written, rounding in _counts(line)
+            ]
+    # Two counts of one name are of two data sets, or of before and after.
+    bare = Counter(c.name for c in found if not c.sizes)
+    return [c for c in found if c.sizes or bare[c.name] == 1]
+
+
+def _counts(line: str) -> Iterator[tuple[str, float, str, float]]:
+    """Counts right behind the file that they are said of: name, tokens, text, and what rounding may have moved."""
+    if not _IS_FILE.search(line):
+        return
+    for count in _COUNT.finditer(line):
+        names = [n for n in _IS_FILE.finditer(line) if n.end() <= count.start()]
+        amount = _amount(count[1], count[2])
+        if not names or amount is None or amount < FEWEST or _NOT_ALL.match(line, count.end()) or _SIZE.search(line):
+            continue
+        name = names[-1]
+        if _WEIGHTS.search(name[0]) or not _HOLDS.fullmatch(line, name.end(), count.start()):
+            continue
+        digits = count[1].replace(",", ".").rpartition(".")[2] if count[2] and re.search("[.,]", count[1]) else ""
+        unit = 10.0 ** (_POWERS.get((count[2] or "").lower(), 0) - len(digits))
+        yield name[0].removeprefix("./"), amount, count[0].strip(" ~*"), unit / 2
 
 
 def _claim(line: str, cells: list[str], column: int | None) -> tuple[str, float, tuple[float, ...], str] | None:

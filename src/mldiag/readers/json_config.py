@@ -54,7 +54,7 @@ def _is_config(file: File) -> bool:
 def _holds_settings(file: File, document: object) -> bool:
     if not isinstance(document, dict) or not document or (is_table(document) and not _is_spelled(file, document)):
         return False
-    if _NAMED.fullmatch(file.name.rsplit(".", 1)[0]):
+    if _NAMED.fullmatch(file.name.rsplit(".", 1)[0]) or _DEEPSPEED & document.keys():
         return True
     words = Vocabulary()
     # Lists are left out: a history's `loss`, `lr` and `epochs` are names of settings too.

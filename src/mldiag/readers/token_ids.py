@@ -26,7 +26,9 @@ def token_ids(file: File) -> Iterator[Artifact]:
     JSON sidecar with a `dtype` (`train.json`, `meta.json`), by the file's ending, else by the ids themselves: of 32
     bits where every second half is zero or nearly so, of 16 bits where both halves are alike and few ids make up much
     of the whole, as in any text. What looks otherwise (weights, pictures, sound, compressed data), or is named for
-    something else (`labels.bin`), is not taken. Ids are looked at at the start, in the middle and at the end only.
+    something else (`labels.bin`), is not taken. A file of a split whose size no whole ids have is taken where its
+    numbers are ids and the file of another split (`val.bin`) or nanoGPT's `meta.pkl` beside it says the same.
+    Ids are looked at at the start, in the middle and at the end only.
     An array of NumPy (`.npy`) is taken where it has one dimension, whole numbers, and the name of tokens (`train.npy`,
     `tokens.npy`, `edu_fineweb_val_000000.npy`). A count in a header or index that the file's size contradicts is told.
     A JSON file beside it (`train.json`, `meta.json`, `manifest.json`) may add how many ids and bytes there should be, a

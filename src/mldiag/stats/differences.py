@@ -259,7 +259,13 @@ def _widening(dtype: str, room: NDArray[np.float64]) -> Callable[[NDArray[Any]],
         return wide
 
     if dtype == "bfloat16":
-        return lambda cells: copied((cells.astype(np.uint32) << np.uint32(16)).view(np.float32))
+        upper = np.empty(STEP, np.uint32)
+
+        def shifted(cells: NDArray[Any]) -> NDArray[Any]:
+            np.copyto(upper[: len(cells)], cells)
+            return copied(np.left_shift(upper[: len(cells)], np.uint32(16), out=upper[: len(cells)]).view(np.float32))
+
+        return shifted
     if dtype == "float16":
         return lambda cells: copied(cells.view(np.float16))
     if dtype == "bool":

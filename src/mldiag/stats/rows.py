@@ -16,6 +16,8 @@ from msgspec import Struct
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_ROWS = 32
+"""Rows of the smallest table that is looked at: in a smaller one, trained rows trend as a step does."""
 _LEAST = 4
 """Rows of a tail, of which a test can say something."""
 
@@ -48,8 +50,9 @@ def untrained_tail(blocks: Iterable[NDArray[Any]], rows: int, width: int, *, apa
     """
     import numpy as np
 
-    squares, cosines, sums, fourth = _measured(blocks, rows, width)
-    if not np.isfinite(squares).all():
+    with np.errstate(all="ignore"):
+        squares, cosines, sums, fourth = _measured(blocks, rows, width)
+    if rows < _ROWS or not np.isfinite(squares).all():
         return None
     # Rows of zeros at the end are padding, drawn by nobody.
     if not squares[-1] > 0 or not squares.any():
@@ -75,11 +78,11 @@ def untrained_tail(blocks: Iterable[NDArray[Any]], rows: int, width: int, *, apa
     common = float(((sums[-1] - sums[mark]) ** 2).sum()) / (counted * mean) if counted > 0 else 0.0
     if common > width * (1 + 5 * math.sqrt(2 / width)):
         return None
-    if m >= 4 * _LEAST and _welch(logs[start : start + m // 2], logs[start + m // 2 :]) > 4:
+    if m >= 4 * _LEAST and _welch(logs[start : start + m // 2], logs[start + m // 2 :], expected) > 5:
         return None  # still changing, as trained rows do that are read less and less
     local = max(0, start - min(64, max(2 * _LEAST, rows // 10)))
     head, before = squares[local:start], cosines[local:start]
-    by_size, by_likeness = _welch(logs[local:start], logs[start:]), _welch(before, near)
+    by_size, by_likeness = _welch(logs[local:start], logs[start:], expected), _welch(before, near, 1 / width)
     z = max(by_size, by_likeness)
     if z < apart:
         return None
@@ -144,12 +147,31 @@ def _change(logs: NDArray[Any], cosines: NDArray[Any]) -> int | None:
         left = np.maximum((second[k] - second[k - near]) / near - before**2, 1e-12)
         right = np.maximum((second[n] - second[k]) / (n - k) - after**2, 1e-12)
         scores += (before - after) ** 2 / (left / near + right / (n - k))
-    return int(k[scores.argmax()])
+    return _sharpened(logs, cosines, int(k[scores.argmax()]), near)
 
 
-def _welch(left: NDArray[Any], right: NDArray[Any]) -> float:
-    """Standard errors between two means (Welch 1947)."""
+def _sharpened(logs: NDArray[Any], cosines: NDArray[Any], start: int, near: int) -> int:
+    """The row around a first guess at which two fixed levels change over best (least squares)."""
+    import numpy as np
+
+    n = len(logs)
+    low, high = max(_LEAST, start - near), min(n - _LEAST, start + near)
+    behind = min(high, n - max(_LEAST, (n - start) // 2))
+    gain = np.zeros(high - low)
+    for values in (logs, cosines):
+        before, after = values[max(0, low - near) : low].mean(), values[behind:].mean()
+        noise = max(float(values[behind:].var()), 1e-12)
+        cells = values[low:high]
+        gain += ((cells - before) ** 2 - (cells - after) ** 2) / noise
+    # What lies behind a row is gained by calling it untrained.
+    suffix = np.concatenate((np.cumsum(gain[::-1])[::-1], [0.0]))
+    return low + int(suffix.argmax())
+
+
+def _welch(left: NDArray[Any], right: NDArray[Any], least: float) -> float:
+    """Standard errors between two means (Welch 1947); the variance of a few values is taken as at least `least`."""
     if len(left) < 2 or len(right) < 2:
         return 0.0
-    error = math.sqrt(float(left.var(ddof=1)) / len(left) + float(right.var(ddof=1)) / len(right))
+    spreads = (max(float(part.var(ddof=1)), least) / len(part) for part in (left, right))
+    error = math.sqrt(sum(spreads))
     return abs(float(left.mean() - right.mean())) / error if error > 0 else 0.0

@@ -314,7 +314,7 @@ def _table(
     used = [max(columns_of(page.safe(row[i])) for row in (header, *rows)) for i in kept[1:]]
     aligned = set(right)
     # Notes are text, and wrap.
-    used = [min(width, 28) if i == warn else width for i, width in zip(kept[1:], used, strict=True)]
+    used = [min(width, 18) if i == warn else width for i, width in zip(kept[1:], used, strict=True)]
     longest = max(columns_of(page.safe(row[0])) for row in (header, *rows))
     _titled(page, title)
     if page.width - 2 - sum(w + 2 for w in used) >= min(longest, _LEAST_NAME):

@@ -16,6 +16,7 @@ from mldiag.pysource.module import Module
 _LOOKED_AT = frozenset({
     "torch", "tensorflow", "keras", "tf_keras", "lightning", "pytorch_lightning", "transformers", "argparse",
     "numpy", "mmap", "unicodedata", "unidecode", "tokenizers", "datasets", "pandas", "sklearn", "csv", "json",
+    "tiktoken", "sentencepiece", "xgboost", "lightgbm",
 })  # fmt: skip
 
 

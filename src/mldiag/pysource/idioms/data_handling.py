@@ -40,6 +40,7 @@ def data_handling(code: Code) -> list[Idiom]:
     found = (
         *_overlapping_batches(code), *_windows_split_at_random(code), *_validation_from_training(code),
         *_same_batch(code), *_pad_is_end(code), *_newline_separator(code), *_lossy_normalization(code),
+        *_unset_seeds(code),
     )  # fmt: skip
     return list(found)
 
@@ -50,12 +51,20 @@ def _overlapping_batches(code: Code) -> Iterator[Idiom]:
     The place from one batch to the next, against what is read from there: every factor of the first is in the second,
     which has the length of a sequence besides.
     """
+    places = {code.module.dotted(n.target) for n in ast.walk(code.module.tree) if isinstance(n, ast.AugAssign)}
+    looked = 0
     for node in ast.walk(code.module.tree):
         if not isinstance(node, ast.Subscript) or not isinstance(node.slice, ast.Slice):
             continue
         part = node.slice
         if part.lower is None or part.upper is None or part.step is not None:
             continue
+        if isinstance(part.lower, ast.Name | ast.Attribute) and code.module.dotted(part.lower) in places:
+            looked += 1
+            moved = _moved_on(code, node, part.lower, part.upper) if looked <= _MOST else None
+            if moved is not None:
+                yield moved
+                return
         seen = _strided(code, node, part.lower, part.upper)
         if seen is not None:
             stride, extent, index = seen
@@ -64,9 +73,45 @@ def _overlapping_batches(code: Code) -> Iterator[Idiom]:
                 at = _written(code, part.lower)
                 yield code.idiom(
                     "overlapping batches", at, node, index=index, stride=str(stride), extent=str(extent),
-                    whole=str(_largest(extent)), missing=" ".join(missing[0]), ratio=missing[1],
+                    whole=str(_largest(extent)), missing=" ".join(missing[0]), ratio=missing[1], moved=0,
                 )  # fmt: skip
                 return
+
+
+def _moved_on(code: Code, node: ast.Subscript, lower: ast.Name | ast.Attribute, upper: ast.expr) -> Idiom | None:
+    """`buf = data[self.pos : self.pos + B * T + 1]` and then `self.pos += T`: the place is kept between the batches."""
+    place = code.module.dotted(lower)
+    function = code.function(node)
+    if not place or (isinstance(lower, ast.Attribute) and not place.startswith("self.")):
+        return None
+    owner = code.owner(node) if place.startswith("self.") else None
+    region: ast.AST = owner or function or code.module.tree
+    steps: list[tuple[ast.AST, ast.expr]] = []
+    for other in ast.walk(region):
+        if isinstance(other, ast.AugAssign) and code.module.dotted(other.target) == place:
+            if not isinstance(other.op, ast.Add):
+                return None
+            steps.append((other, other.value))
+        elif isinstance(other, ast.Assign | ast.AnnAssign):
+            targets = other.targets if isinstance(other, ast.Assign) else [other.target]
+            whole = any(code.module.dotted(t) == place for t in targets if isinstance(t, ast.Name | ast.Attribute))
+            # It is set back to a fixed place; anything else may be where the next batch begins.
+            if whole and not isinstance(other.value, ast.Constant):
+                return None
+    if len(steps) != 1 or code.function(steps[0][0]) is not function or code.loops(steps[0][0]) != code.loops(node):
+        return None
+    kept = frozenset({node_name(lower)})
+    begin, end, stride = (polynomial(code, n, kept) for n in (lower, upper, steps[0][1]))
+    if begin is None or end is None or stride is None:
+        return None
+    extent = end - begin
+    missing = _missing(stride, extent, moved=True) if not kept & (extent.names | stride.names) else None
+    if missing is None:
+        return None
+    return code.idiom(
+        "overlapping batches", steps[0][0], node, index=place, stride=str(stride), extent=str(extent),
+        whole=str(_largest(extent)), missing=" ".join(missing[0]), ratio=missing[1], moved=1,
+    )  # fmt: skip
 
 
 def _strided(code: Code, node: ast.AST, lower: ast.expr, upper: ast.expr) -> tuple[Polynomial, Polynomial, str] | None:
@@ -124,8 +169,11 @@ def _ranges(code: Code, node: ast.AST) -> dict[str, tuple[Polynomial | None, Pol
     return found
 
 
-def _missing(stride: Polynomial, extent: Polynomial) -> tuple[list[str], float] | None:
-    """The names by which a batch is longer than the way to the next, and the factor of numbers; None for no overlap."""
+def _missing(stride: Polynomial, extent: Polynomial, *, moved: bool = False) -> tuple[list[str], float] | None:
+    """The names by which a batch is longer than the way to the next, and the factor of numbers; None for no overlap.
+
+    Of a place that moves on, `moved`, the way may lack the batch just as well: each way is one batch for certain.
+    """
     if len(stride.terms) != 1 or not extent.terms:
         return None
     (way, by), (read, many) = next(iter(stride.terms.items())), next(iter(_largest(extent).terms.items()))
@@ -135,7 +183,8 @@ def _missing(stride: Polynomial, extent: Polynomial) -> tuple[list[str], float] 
             return None
         rest.remove(name)
     batched = any(_BATCH.search(n) for n in read)
-    if not batched or not rest or not any(_LENGTH.search(n) for n in rest) or by <= 0 or many <= 0:
+    sequenced = any(_LENGTH.search(n) for n in (read if moved else rest))
+    if not batched or not rest or not sequenced or by <= 0 or many <= 0:
         return None
     return rest, many / by
 
@@ -322,9 +371,10 @@ def _is_cut(parts: list[tuple[tuple[int, int], str, bool]], after: ast.AST) -> b
 
 def _validation_from_training(code: Code) -> Iterator[Idiom]:
     """`va = tr[:500]` or `val_ds = train_ds`, where nothing takes that part out of what trains."""
-    if (twice := next(_given_twice(code), None)) is not None:
-        yield twice
-        return
+    for seen in (_given_twice, _split_twice, _watched_as_held_out):
+        if (twice := next(seen(code), None)) is not None:
+            yield twice
+            return
     looked = 0
     for node in ast.walk(code.module.tree):
         pairs: list[tuple[ast.expr, ast.expr]] = []
@@ -361,6 +411,111 @@ def _given_twice(code: Code) -> Iterator[Idiom]:
             yield code.idiom("validation from training", inner, train=first.id, validation="validation_data", whole=1)
 
 
+_FIT = (
+    ("train_dataset", "eval_dataset"),
+    ("train_dataloaders", "val_dataloaders"),
+    ("train_dataloader", "val_dataloaders"),
+)
+"""Under which names Hugging Face's trainers and Lightning's take the two."""
+
+
+def _split_twice(code: Code) -> Iterator[Idiom]:
+    """`Trainer(train_dataset=ds, eval_dataset=ds.select(range(500)))`, `trainer.fit(model, loader, DataLoader(ds))`.
+
+    Both are one data set, which the first is whole. Whoever lets a model learn a few examples by heart says so.
+    """
+    if any("overfit" in n.lower() or n == "fast_dev_run" for n in _words(code)):
+        return
+    for call, _ in code.module.calls:
+        for first, second in _FIT:
+            train, held = keyword(call, first), keyword(call, second)
+            if first != "train_dataset" and code.receiver(call).rpartition(".")[2] in ("trainer", "Trainer"):
+                is_fit = node_name(call.func) == "fit" and not any(isinstance(a, ast.Starred) for a in call.args)
+                train = train or (call.args[1] if is_fit and len(call.args) > 1 else None)
+                held = held or (call.args[2] if is_fit and len(call.args) > 2 else None)
+            if train is None or held is None:
+                continue
+            whole, (part, is_whole) = _content(code, train), _content(code, held)
+            if whole[1] and part is not None and whole[0] is not None and ast.unparse(whole[0]) == ast.unparse(part):
+                yield code.idiom(
+                    "validation from training", held, train=ast.unparse(part)[:60], validation=ast.unparse(held)[:60],
+                    whole=int(is_whole),
+                )  # fmt: skip
+                return
+
+
+def _words(code: Code) -> set[str]:
+    """Every name of a file, those of keywords among them."""
+    return code.module.names | {k.arg for c, _ in code.module.calls for k in c.keywords if k.arg}
+
+
+def _content(code: Code, node: ast.expr, depth: int = 0) -> tuple[ast.expr | None, bool]:
+    """The data set that an expression gives, and whether all of it; None where that does not show.
+
+    A name counts where it is bound once, by one value: `train`, `splits["train"]`.
+    """
+    if depth > _DEPTH:
+        return None, False
+    if isinstance(node, ast.Call):
+        last = node_name(node.func)
+        if (
+            last == "DataLoader"
+            and node.args
+            and not any(k.arg in (None, "sampler", "batch_sampler") for k in node.keywords)
+        ):
+            return _content(code, node.args[0], depth + 1)
+        if last in ("select", "take", "shard") and isinstance(node.func, ast.Attribute):
+            return _content(code, node.func.value, depth + 1)[0], False
+        return None, False
+    if isinstance(node, ast.Subscript):
+        key = node.slice
+        named = isinstance(key, ast.Constant) and isinstance(key.value, str) and isinstance(node.value, ast.Name)
+        return (node, True) if named and _is_bound_once(code, node.value) else (None, False)
+    if isinstance(node, ast.Name) and _is_bound_once(code, node):
+        found = code.module.binding(node.id, code.scope(node))
+        value = found[1][0].value if found is not None and found[1][0].index is None else None
+        if isinstance(value, ast.Name | ast.Subscript | ast.Call):
+            inner, whole = _content(code, value, depth + 1)
+            if inner is not None:
+                return inner, whole
+        return node, True
+    return None, False
+
+
+_DEPTH = 6
+
+
+def _is_bound_once(code: Code, node: ast.expr) -> bool:
+    found = code.module.binding(node.id, code.scope(node)) if isinstance(node, ast.Name) else None
+    return found is not None and len(found[1]) == 1 and found[1][0].value is not None
+
+
+_CALLED_HELD = lazily(r"(?i)(val(id(ation)?)?|dev|test|eval)([_-]?(set|data|\d))?$")
+
+
+def _watched_as_held_out(code: Code) -> Iterator[Idiom]:
+    """`xgb.train(params, dtrain, evals=[(dtrain, "val")])`: the training data under the name of the validation's."""
+    for call in code.calls("train"):
+        train = call.args[1] if len(call.args) > 1 else keyword(call, "dtrain") or keyword(call, "train_set")
+        evals, sets, names = keyword(call, "evals"), keyword(call, "valid_sets"), keyword(call, "valid_names")
+        pairs: list[tuple[ast.expr, ast.expr]] = []
+        if isinstance(evals, ast.List | ast.Tuple):
+            both = [e.elts for e in evals.elts if isinstance(e, ast.Tuple | ast.List) and len(e.elts) == 2]
+            pairs = [(e[0], e[1]) for e in both]
+        elif isinstance(sets, ast.List | ast.Tuple) and isinstance(names, ast.List | ast.Tuple):
+            pairs = list(zip(sets.elts, names.elts, strict=False))
+        for data, name in pairs:
+            said = name.value if isinstance(name, ast.Constant) else None
+            same = isinstance(train, ast.Name) and isinstance(data, ast.Name) and data.id == train.id
+            if train is None or not same or not isinstance(said, str) or not _CALLED_HELD.fullmatch(said):
+                continue
+            if _is_bound_once(code, train):
+                yield code.idiom(
+                    "validation from training", data, train=ast.unparse(train), validation=said, whole=1
+                )  # fmt: skip
+                return
+
+
 def _part_of(node: ast.expr) -> ast.Name | None:
     """The name of which an expression is all, a slice, a random choice or a `Subset`."""
     if isinstance(node, ast.Name):
@@ -370,13 +525,20 @@ def _part_of(node: ast.expr) -> ast.Name | None:
     if isinstance(node, ast.Call):
         last = node_name(node.func)
         sampled = any(k.arg in (None, "sampler", "batch_sampler") for k in node.keywords)
-        if last == "DataLoader" and node.args and isinstance(node.args[0], ast.Name) and not sampled:
-            return node.args[0]
+        if last == "DataLoader" and node.args and not sampled:
+            return _first_tensor(node.args[0])
         if last == "Subset" and node.args and isinstance(node.args[0], ast.Name):
             return node.args[0]
         if last in ("clone", "copy", "sample") and isinstance(node.func, ast.Attribute):
             return node.func.value if isinstance(node.func.value, ast.Name) else None
     return None
+
+
+def _first_tensor(node: ast.expr) -> ast.Name | None:
+    """The data set under a name, or the first tensor of `TensorDataset(x, y)`."""
+    if isinstance(node, ast.Call) and node_name(node.func) == "TensorDataset" and node.args:
+        node = node.args[0]
+    return node if isinstance(node, ast.Name) else None
 
 
 def _stays_whole(code: Code, name: ast.Name, at: ast.AST) -> bool:
@@ -438,29 +600,39 @@ def _in_order(loader: ast.Call) -> bool:
 
 
 def _pad_is_end(code: Code) -> Iterator[Idiom]:
-    """`tokenizer.pad_token = tokenizer.eos_token`, and what the file then does with the labels.
+    """`tokenizer.pad_token = tokenizer.eos_token`, or a tokenizer made so, and what the file does with the labels.
 
     `collator`: Hugging Face's collator for causal models takes every padding id out of the labels, and with it the end
     of each text. `labels`: labels are the ids themselves, padding and all.
     """
-    for node in ast.walk(code.module.tree):
-        if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Attribute):
-            continue
-        given = node.value.attr
-        for target in node.targets:
-            set_to = target.attr if isinstance(target, ast.Attribute) else ""
-            if (set_to, given) not in (("pad_token", "eos_token"), ("pad_token_id", "eos_token_id")):
-                continue
-            for call in code.calls("DataCollatorForLanguageModeling"):
-                masked = keyword(call, "mlm")
-                if isinstance(masked, ast.Constant) and masked.value is False:
-                    yield code.idiom("pad is end", node, call, labels="collator")
-                    return
-            # What the rest of the file does is the same for every such line.
-            yield from (
-                code.idiom("pad is end", node, copied, labels="ids") for copied in islice(_copied_labels(code), 1)
-            )
+    node = next(_padded_with_the_end(code), None)
+    if node is None:
+        return
+    for call in code.calls("DataCollatorForLanguageModeling"):
+        masked = keyword(call, "mlm")
+        if isinstance(masked, ast.Constant) and masked.value is False:
+            yield code.idiom("pad is end", node, call, labels="collator")
             return
+    # What the rest of the file does is the same for every such line.
+    yield from (code.idiom("pad is end", node, copied, labels="ids") for copied in islice(_copied_labels(code), 1))
+
+
+def _padded_with_the_end(code: Code) -> Iterator[ast.AST]:
+    """Where padding is made the end of text: by assignment, or by what a tokenizer is made with."""
+    for node in ast.walk(code.module.tree):
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Attribute):
+            given = node.value.attr
+            set_to = {t.attr for t in node.targets if isinstance(t, ast.Attribute)}
+            if (given == "eos_token" and "pad_token" in set_to) or (
+                given == "eos_token_id" and "pad_token_id" in set_to
+            ):
+                yield node
+        elif isinstance(node, ast.Call) and "Tokenizer" in code.module.dotted(node.func):
+            pad, end = keyword(node, "pad_token"), keyword(node, "eos_token")
+            one = isinstance(pad, ast.Constant) and isinstance(end, ast.Constant) and pad.value == end.value
+            taken = isinstance(pad, ast.Attribute) and pad.attr == "eos_token"
+            if pad is not None and (taken or (one and isinstance(ast.literal_eval(pad), str))):
+                yield pad
 
 
 def _copied_labels(code: Code) -> Iterator[ast.AST]:
@@ -586,3 +758,15 @@ def _is_ascii(code: Code, call: ast.Call) -> bool:
     parent = code.parents.get(call)
     outer = code.parents.get(parent) if isinstance(parent, ast.Attribute) and parent.attr == "encode" else None
     return isinstance(outer, ast.Call) and any(isinstance(a, ast.Constant) and a.value == "ascii" for a in outer.args)
+
+
+def _unset_seeds(code: Code) -> Iterator[Idiom]:
+    """`train_test_split(x, random_state=None)`: a seed by its name, and none by its value."""
+    for call, _ in code.module.calls:
+        for given in call.keywords:
+            is_none = isinstance(given.value, ast.Constant) and given.value.value is None
+            if is_none and given.arg is not None and _SEED.search(given.arg):
+                yield code.idiom("unset seed", given.value, keyword=given.arg)
+
+
+_SEED = lazily(r"(?i)seed|random_state|prngkey")

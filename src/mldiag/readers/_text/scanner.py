@@ -278,12 +278,16 @@ def _matches(view: Words, at: Ints, chunks: Sequence[_Chunk]) -> Mask:
 
 
 def grouped(buffer: Bytes, begins: Ints, ends: Ints) -> tuple[Floats, Mask]:
-    """Whole numbers in groups of three digits (`1,234,567`), of up to three groups, and which fields are such."""
+    """Whole numbers in groups of three digits (`1,234,567`), of up to three groups, and which fields are such.
+
+    None begins with a zero: `0,123` has a decimal comma.
+    """
     lengths = ends - begins
     outside = np.clip(8 - lengths, 0, 7).astype(_U) << _U(3)
     tail = (words(buffer)[ends - 8] ^ _GROUPS) >> outside << outside
     good = (((tail & ~_TOPS) + _OVER_GROUPS | tail) & _TOPS) == 0
     good &= ((lengths >= 5) & (lengths <= 7)) | ((lengths >= 9) & (lengths <= 11))
+    good &= buffer[begins] != _ZERO
     # The digits before the comma go over it, then all that is left of the first comma is none of them.
     digits = (tail & _LAST_GROUP) | ((tail & _MIDDLE_GROUP) << _EIGHT)
     values = eight_digits(digits).astype(np.float64)

@@ -60,6 +60,7 @@ _FOREIGN = (b"PK\x03\x04", b"\x80\x02\x8a", b"GGUF", b"\x89HDF", b"\x1f\x8b")
 _TYPES = {"uint8": "B", "int8": "b", "uint16": "H", "int16": "h", "uint32": "I", "int32": "i", "int64": "q",
           "uint64": "Q", "u2": "H", "u4": "I", "i4": "i", "i8": "q"}  # fmt: skip
 _ENDINGS = {"u16": "uint16", "uint16": "uint16", "u32": "uint32", "uint32": "uint32"}
+_SPLITS = ("train", "val", "valid", "validation", "test", "dev")
 _OTHERS = lazily(
     r"(^|[\W_])(labels?|targets?|y|mask|masks|images?|pixels?|weights?|model|params?|embeddings?|emb|features?|optimizer|"
     r"scheduler|rng|state|index|idx|offsets?|lengths?|audio|wav|depth|scores?|batch|points?|args)([\W_]|\d|$)"
@@ -102,6 +103,10 @@ def described(file: File) -> Layout | None:
         return _array(file)
     if file.head.startswith(_FOREIGN) or int.from_bytes(file.head[:4], "little") in LLMC_OTHERS:
         return None
+    return _known(file) or _cut(file)
+
+
+def _known(file: File) -> Layout | None:
     return _llmc(file) or _indexed(file) or _by_sidecar(file) or _by_ending(file) or _by_ids(file)
 
 
@@ -183,22 +188,48 @@ def _whole(file: File, dtype: str, header: str) -> Layout:
     return Layout(dtype, file.size // _size(dtype), 0, header, trouble)
 
 
-def _by_ids(file: File) -> Layout | None:
-    """By the numbers, read as halves of 16 bits: every type of id shows itself in where the zeros are."""
-    if file.size % 2 or file.size < 2 * FEWEST or _OTHERS.search(file.name.rsplit(".", 1)[0].lower()):
+def _cut(file: File) -> Layout | None:
+    """Of a size that no whole ids have, beside the file of another split or a vocabulary that shows what they are.
+
+    Its numbers have to be ids by themselves as well: a name alone proves nothing.
+    """
+    stem, dot, ending = file.name.rpartition(".")
+    if file.size % 4 == 0 or not dot or split_of(stem) is None:
+        return None
+    seen = _by_ids(file, file.size // 8 * 8)
+    if seen is None or not file.size % _size(seen.dtype):
+        return None
+    if seen.header:
+        return _whole(file, seen.dtype, seen.header)
+    for name in _SPLITS:
+        twin = _beside(file, f"{name}.{ending}") if name != stem.lower() else None
+        layout = _known(twin) if twin is not None else None
+        if layout is not None and layout.dtype == seen.dtype and not layout.trouble:
+            return _whole(file, seen.dtype, layout.header)
+    return None
+
+
+def _by_ids(file: File, size: int | None = None) -> Layout | None:
+    """By the numbers, read as halves of 16 bits: every type of id shows itself in where the zeros are.
+
+    Args:
+        size: bytes that are looked at, from the start; the whole file without.
+    """
+    size = file.size if size is None else size
+    if size % 2 or size < 2 * FEWEST or _OTHERS.search(file.name.rsplit(".", 1)[0].lower()):
         return None
     with window(file) as whole:
-        pieces = [_halves(whole, start) for start in _places(file.size)]
+        pieces = [_halves(whole, start) for start in _places(size)]
     halves = array("H", (h for piece in pieces for h in piece))
     lows, highs = halves[::2], halves[1::2]
     if len(lows) < FEWEST / 2 or not any(lows):
         return None
     wide = LARGEST >> 16
-    if file.size % 8 == 0 and not any(lows[1::2]) and not any(highs[1::2]) and max(highs) < wide:
+    if size % 8 == 0 and not any(lows[1::2]) and not any(highs[1::2]) and max(highs) < wide:
         return _whole(file, "int64", "")
     low, top = max(lows), max(highs)
     # The upper halves of 32 bits are zero, or small where the lower ones use all their range.
-    if file.size % 4 == 0 and low > top and (top == 0 or (top < wide and low >= 2**15)):
+    if size % 4 == 0 and low > top and (top == 0 or (top < wide and low >= 2**15)):
         return _whole(file, "uint32", "")
     if _is_ids(halves):
         meta = _beside(file, "meta.pkl")
