@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import pytest
 from damage import mutated
-from hostile_checkpoints import BOMBS, CANARY, COMMAND, CONTAINERS, LEAVING, OTHERS, TRICKS
+from hostile_checkpoints import BOMBS, CANARY, COMMAND, CONTAINERS, LEAVING, MAGIC, OTHERS, TRICKS, tensor, text
 from readers.checkpoint_files import FILES, archive
 
 from mldiag.artifacts import Artifact
@@ -244,6 +244,20 @@ def test_a_bomb_costs_little(name: str, tmp_path: Path) -> None:
     assert spent.seconds < SECONDS
     assert len(spent.reason) <= LONGEST
     assert spent.reason.isprintable()
+
+
+@pytest.mark.parametrize("left", [0, 1, 5, 12, 20])
+def test_a_list_of_storages_behind_the_first_megabyte_is_found(left: int, tmp_path: Path) -> None:
+    front = MAGIC + pickle.dumps(1001, 2) + pickle.dumps({}, 2)
+    root = b"\x80\x02}(" + text("t") + tensor(b"K\1\x85", b"K\1\x85") + text("note")
+    # A megabyte is what is read at first; so many bytes of it are left behind the object.
+    root += text("n" * (2**20 - left - len(front + root) - 7)) + b"u."
+    data = front + root + b"\x80\x02](" + text("0") + b"e." + (1).to_bytes(8, "little") + bytes(4)
+    (tmp_path / "m.pt").write_bytes(data)
+    found, reason = read(tmp_path, "m.pt")
+    assert reason is None
+    (checkpoint,) = [a for a in found if isinstance(a, Checkpoint)]
+    assert checkpoint.tensors[0].offset == len(data) - 4
 
 
 def test_the_limits_end_what_takes_too_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -188,7 +188,11 @@ def _storages(whole: Window, data: bytes, at: int, found: Contents) -> tuple[dic
     """Where each storage lies behind the pickles: eight bytes with its elements, then these."""
     machine = Machine(data, at)
     try:
-        keys = machine.run()
+        try:
+            keys = machine.run()
+        except Cut:  # the bytes at hand may end within the list, or just before it
+            machine = Machine(whole.some(0, PICKLE_LIMIT), at)
+            keys = machine.run()
     except Malformed as error:
         return {}, f"the list of storages cannot be read: {error}"
     if not isinstance(keys, list):
