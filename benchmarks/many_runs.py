@@ -61,7 +61,7 @@ assert not problems, problems[:3]
 
 CHECK = READ.replace(
     "sum(1 for run in read_runs(Request((Path(sys.argv[1]),)), plugins, problems) if run.metrics.series)",
-    "len(audit(Request((Path(sys.argv[1]),)), plugins).runs)",
+    "len(audit(Request((Path(sys.argv[1]),)), plugins).single)",
 )
 
 TELL = """
