@@ -51,7 +51,7 @@ bench: $(VENV)/.all $(PEERS)/.ready  ## benchmarks against peers
 	@$(BIN)/python benchmarks/cold_start.py
 	@code=0; for each in tensorboard_events csv_table jsonl trainer_state text_log many_runs tensor_statistics; do \
 	$(BIN)/python benchmarks/$$each.py --peers $(PEERS)/bin/python || code=$$?; done; \
-	$(BIN)/python benchmarks/curve_rules.py || code=$$?; exit $$code
+	for each in curve_rules editors kills; do $(BIN)/python benchmarks/$$each.py || code=$$?; done; exit $$code
 
 rates: $(VENV)/.all  ## how often rules find what they are for: make rates SETS="runs=map.json"
 	@$(BIN)/python benchmarks/rule_rates.py $(SETS) --selftest
