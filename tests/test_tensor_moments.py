@@ -82,6 +82,12 @@ def blocks(cells: NDArray[Any], sizes: list[int]) -> Iterator[NDArray[Any]]:
             at += size
 
 
+def test_zeros_beside_the_least_numbers_do_not_take_their_size() -> None:
+    for numbers in ([5e-324, 5e-324, 5e-324, 0.0], [0.0, 5e-324, 5e-324, 5e-324]):
+        blocks = (np.array([x]) for x in numbers)
+        assert summary(blocks, "float64", (4,)).l2 == 1e-323
+
+
 def agrees(found: Summary, wanted: Summary, dtype: str) -> None:
     for name in ("count", "nan", "inf", "zeros", "rows", "constant_rows"):
         assert getattr(found, name) == getattr(wanted, name), name

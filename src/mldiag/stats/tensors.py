@@ -128,6 +128,10 @@ class Sums:
         """The number, mean, squared deviations from it and squares of other values."""
         if not count:
             return
+        if not squares:  # zeros have no size of their own
+            power = self._power
+        elif not self._squares:
+            self._power = power
         if power != self._power and self._finite:
             # The smaller ones lose what is too small to count beside the larger.
             common = max(power, self._power)
