@@ -40,7 +40,7 @@ def test_output_is_written_exit_functions_are_called_and_the_code_is_kept(words:
     [
         "sys.setprofile(lambda *event: None)",
         "sys.settrace(lambda *event: None)",
-        "import threading; threading.Timer(0.2, print, ['done']).start()",
+        "import threading as t; t.Thread(target=lambda: (t.main_thread().join(), print('done'))).start()",
     ],
     ids=["profiler", "debugger", "thread"],
 )
